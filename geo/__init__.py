@@ -1,0 +1,1 @@
+"""Where things are, and who is near enough to trade."""

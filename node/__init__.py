@@ -1,0 +1,1 @@
+"""The running participant: everything that touches the world."""

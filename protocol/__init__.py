@@ -1,0 +1,1 @@
+"""What participants may say, and the rules they say it by."""

@@ -1,0 +1,72 @@
+"""Every size, rate and time bound, with its reason.
+
+Sizes are bytes, times carry their unit in the name.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- entries ---------------------------------------------------------------------------
+BODY_MAX: Final = 1024
+"""The largest body in use, a confirm of six lots, is under 650 bytes."""
+PAYLOAD_MAX: Final = 4096
+"""Text, terms and a finer cell; pictures are fetched on demand, not chained."""
+REFS_MAX: Final = 8
+"""A confirm names its propose and at most six reserves; one is spare."""
+LOTS_PER_PROPOSE_MAX: Final = 6
+"""Keeps a confirm under BODY_MAX and a trade readable."""
+FACTS_MAX: Final = 24
+"""A propose of six lots carries 2 + 3 x 6 facts."""
+AMOUNT_MAX: Final = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact."""
+SEQ_MAX: Final = 2**32 - 1
+"""A chain's sequence number travels in four bytes in head announcements."""
+NESTING_MAX: Final = 8
+"""Payloads are maps of lists of values; deeper nesting only costs stack."""
+CONTAINER_MAX: Final = 512
+"""Members of one map or list in a payload."""
+
+# --- gossip ----------------------------------------------------------------------------
+GOSSIP_BUNDLE_MAX: Final = 16 * 1024
+"""One gossip message; fits one mux frame, and a bad one wastes little."""
+GOSSIP_RECORDS_MAX: Final = 16
+"""Records in one gossip message: a burst becomes one message, not sixteen."""
+GOSSIP_RPC_MAX: Final = 64 * 1024
+"""One pubsub RPC from a peer; py-libp2p starts a task for each message in it."""
+GOSSIP_PEER_RATE_PER_S: Final = 20
+"""Messages a peer may bring each second: above what two cores can relay to thirty nodes."""
+GOSSIP_PEER_BURST: Final = 100
+GOSSIP_PUBLISH_PER_S: Final = 4
+"""Own publishes each second; py-libp2p drops own messages past 10/s a topic without a word."""
+FUTURE_MAX_S: Final = 120
+"""A gossiped entry dated further ahead waits for sync."""
+PAST_MAX_S: Final = 15 * 60
+"""Older entries come by sync; gossip is for news."""
+
+# --- sync ------------------------------------------------------------------------------
+FRAME_MAX: Final = 256 * 1024
+"""One sync frame; a liar wastes at most one."""
+RUN_MAX: Final = 256
+"""Consecutive entries of one author that one signature may stand for."""
+CREDIT_MAX: Final = 4 * 1024 * 1024
+"""Bytes of entries under way to a peer; yamux alone would let a slow reader cost 16 MiB."""
+HEADS_PER_FRAME_MAX: Final = 4096
+"""44 bytes each: under FRAME_MAX."""
+WANTS_PER_FRAME_MAX: Final = 1024
+STREAM_WRITE_MAX: Final = 65_507
+"""Larger single writes are split by the muxer into frames that noise splits again."""
+
+# --- time ------------------------------------------------------------------------------
+CLOCK_SKEW_MAX_S: Final = 60
+"""A node whose clock is further from its peers' median does not append without a yes."""
+CLOCK_JUMP_MAX_S: Final = 24 * 3600
+"""One entry dated years ahead would silence the chain for ever."""
+PROPOSE_SKEW_MAX_S: Final = 120
+"""A lister refuses a propose dated further from its own clock, since price depends on time."""
+RESPOND_WITHIN_S: Final = 120
+CONFIRM_WITHIN_S: Final = 15 * 60
+HANDOVER_GRACE_S: Final = 15 * 60
+DELIVERED_AFTER_S: Final = 24 * 3600
+"""A goods receipt that differs counts when dated at most this long after the hand-over."""
+DISPUTE_WITHIN_S: Final = 72 * 3600

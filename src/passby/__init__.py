@@ -1,0 +1,1 @@
+"""passby: a real-time micro-marketplace with nobody in the middle."""
