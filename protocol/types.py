@@ -1,0 +1,216 @@
+"""Entry types and the shape of each: refs, stock and facts.
+
+The table is the whole of what a stateless reader may demand of an entry besides its
+canonical form. Types not in it are kept and passed on: later versions add some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Body
+from passby.protocol.errors import Code, RemoteError
+from passby.protocol.keys import KEY_BYTES
+from passby.protocol.limits import (
+    AMOUNT_MAX,
+    FACTS_MAX,
+    LOTS_PER_PROPOSE_MAX,
+    PAYLOAD_MAX,
+    REFS_MAX,
+    SEQ_MAX,
+)
+
+AT_MS_MAX: Final = 2**48
+"""The year 10889: a bound that keeps sums of times inside 64 bits."""
+STOCK_FIELDS: Final = 6
+UINT64_MAX: Final = 2**64 - 1
+
+
+class EntryType(IntEnum):
+    """The codes of the types that this version understands."""
+
+    GENESIS = 1
+    OFFER = 2
+    REQUEST = 3
+    ADJUST = 4
+    CLOSE = 5
+    PROPOSE = 6
+    RESERVE = 7
+    CONFIRM = 8
+    COMMIT = 9
+    HANDOVER = 10
+    RECEIPT = 11
+    RELEASE = 12
+    CANCEL = 13
+
+
+TRADE_TYPES: Final = frozenset(range(EntryType.PROPOSE, EntryType.CANCEL + 1))
+"""Types whose first ref is a propose (a propose is its own)."""
+GOSSIPED_TYPES: Final = frozenset({EntryType.OFFER, EntryType.REQUEST})
+"""Types whose facts name the topic cell, so that they can be judged under a topic alone."""
+
+
+class Receipted(IntEnum):
+    """What a receipt is for."""
+
+    GOODS = 1
+    MONEY = 2
+
+
+Facts = tuple[int | bytes, ...]
+
+
+class Shape(NamedTuple):
+    """Bounds on one type: refs between two counts, stock or none, facts that fit."""
+
+    refs_min: int
+    refs_max: int
+    stock: frozenset[int]
+    facts: Callable[[Facts, int], bool]
+
+
+def _none(facts: Facts, _refs: int) -> bool:
+    return not facts
+
+
+def _uints(facts: Facts) -> bool:
+    return all(type(fact) is int for fact in facts)
+
+
+def _hashes(facts: Facts) -> bool:
+    return all(type(fact) is bytes and len(fact) == HASH_BYTES for fact in facts)
+
+
+def _commitment(facts: Facts, _refs: int) -> bool:
+    return len(facts) == 1 and _hashes(facts)
+
+
+def _cell_until(facts: Facts, _refs: int) -> bool:
+    return len(facts) == 2 and _uints(facts)
+
+
+def _propose(facts: Facts, refs: int) -> bool:
+    """terms_hash, respond_by, then (amount, to, handover_until) for each lot.
+
+    The lots' `to` must lead every lot to the taker, number 0, without a circle.
+    """
+    if len(facts) != 2 + 3 * refs or not _hashes(facts[:1]) or not _uints(facts[1:]):
+        return False
+    onward: dict[int, int] = {}
+    for number in range(1, refs + 1):
+        amount, to = facts[3 * number - 1], facts[3 * number]
+        if not isinstance(amount, int) or not 1 <= amount <= AMOUNT_MAX:
+            return False
+        if not isinstance(to, int) or to > refs:
+            return False
+        onward[number] = to
+    for number in onward:
+        at = number
+        for _ in onward:
+            at = onward.get(at, 0)
+        if at != 0:
+            return False
+    return True
+
+
+def _deadline_hashes(facts: Facts, _refs: int) -> bool:
+    return (
+        2 <= len(facts) <= 1 + LOTS_PER_PROPOSE_MAX + 1
+        and _uints(facts[:1])
+        and _hashes(facts[1:])
+    )
+
+
+def _secret_amount(facts: Facts, _refs: int) -> bool:
+    return (
+        len(facts) == 2
+        and isinstance(facts[0], bytes)
+        and len(facts[0]) == SALT_BYTES
+        and isinstance(facts[1], int)
+        and 1 <= facts[1] <= AMOUNT_MAX
+    )
+
+
+def _receipt(facts: Facts, _refs: int) -> bool:
+    return (
+        len(facts) == 2
+        and facts[0] in (Receipted.GOODS, Receipted.MONEY)
+        and isinstance(facts[1], int)
+        and facts[1] <= AMOUNT_MAX
+    )
+
+
+def _reason(facts: Facts, _refs: int) -> bool:
+    return len(facts) == 1 and _uints(facts)
+
+
+_WITH: Final = frozenset({STOCK_FIELDS})
+_WITHOUT: Final = frozenset({0})
+_EITHER: Final = _WITH | _WITHOUT
+
+SHAPES: Final[dict[int, Shape]] = {
+    EntryType.GENESIS: Shape(0, 0, _WITHOUT, _commitment),
+    EntryType.OFFER: Shape(0, 1, _WITH, _cell_until),
+    EntryType.REQUEST: Shape(0, 1, _WITHOUT, _cell_until),
+    EntryType.ADJUST: Shape(1, 2, _WITH, _none),
+    EntryType.CLOSE: Shape(1, 1, _WITH, _none),
+    EntryType.PROPOSE: Shape(1, LOTS_PER_PROPOSE_MAX, _WITHOUT, _propose),
+    EntryType.RESERVE: Shape(2, 2, _WITH, _deadline_hashes),
+    EntryType.CONFIRM: Shape(2, 1 + LOTS_PER_PROPOSE_MAX, _WITHOUT, _deadline_hashes),
+    EntryType.COMMIT: Shape(3, 3, _WITHOUT, _none),
+    EntryType.HANDOVER: Shape(3, REFS_MAX, _EITHER, _secret_amount),
+    EntryType.RECEIPT: Shape(2, 2, _WITHOUT, _receipt),
+    EntryType.RELEASE: Shape(2, 3, _WITH, _reason),
+    EntryType.CANCEL: Shape(1, REFS_MAX, _WITHOUT, _reason),
+}
+
+
+def check_shape(body: Body) -> None:
+    """Hold a body against the bounds of every entry and of its type; no state is needed.
+
+    Raises:
+        RemoteError: a field out of range, or refs, stock or facts that do not fit the type.
+    """
+    if (
+        len(body.author) != KEY_BYTES
+        or not 1 <= body.seq <= SEQ_MAX
+        or not 0 <= body.at_ms <= AT_MS_MAX
+        or not 1 <= body.type <= 255
+        or (body.prev is None) != (body.seq == 1)
+        or (body.prev is not None and len(body.prev) != HASH_BYTES)
+        or len(body.refs) > REFS_MAX
+        or len(body.facts) > FACTS_MAX
+        or len(body.stock) > STOCK_FIELDS
+        or not 0 <= body.payload_len <= PAYLOAD_MAX
+        or (body.payload_hash is None) != (body.payload_len == 0)
+        or (body.payload_hash is not None and len(body.payload_hash) != HASH_BYTES)
+        or (body.seq == 1) != (body.type == EntryType.GENESIS)
+    ):
+        raise RemoteError(Code.BAD_FIELD, "a field out of its range")
+    for ref in body.refs:
+        if len(ref) != HASH_BYTES:
+            raise RemoteError(Code.BAD_FIELD, "a ref that is no id")
+    if len(set(body.refs)) != len(body.refs):
+        raise RemoteError(Code.BAD_FIELD, "a ref named twice")
+    for number in body.stock:
+        if not 0 <= number <= AMOUNT_MAX:
+            raise RemoteError(Code.BAD_FIELD, "a stock field out of its range")
+    for fact in body.facts:
+        if isinstance(fact, int):
+            if not 0 <= fact <= UINT64_MAX:
+                raise RemoteError(Code.BAD_FIELD, "a fact out of its range")
+        elif len(fact) not in (SALT_BYTES, HASH_BYTES):
+            raise RemoteError(Code.BAD_FIELD, "a fact that is neither a number nor a hash")
+    shape = SHAPES.get(body.type)
+    if shape is None:
+        return
+    if (
+        not shape.refs_min <= len(body.refs) <= shape.refs_max
+        or len(body.stock) not in shape.stock
+        or not shape.facts(body.facts, len(body.refs))
+    ):
+        raise RemoteError(
+            Code.BAD_FIELD, f"{EntryType(body.type).name.lower()} with refs, stock or facts amiss"
+        )
