@@ -48,8 +48,10 @@ class EntryType(IntEnum):
 
 TRADE_TYPES: Final = frozenset(range(EntryType.PROPOSE, EntryType.CANCEL + 1))
 """Types whose first ref is a propose (a propose is its own)."""
-GOSSIPED_TYPES: Final = frozenset({EntryType.OFFER, EntryType.REQUEST})
-"""Types whose facts name the topic cell, so that they can be judged under a topic alone."""
+PLACED_TYPES: Final = frozenset({EntryType.OFFER, EntryType.REQUEST})
+"""Types whose facts name the topic cell."""
+GOSSIPED_TYPES: Final = PLACED_TYPES | {EntryType.ADJUST, EntryType.CLOSE}
+"""Types that are news to a neighbourhood; all else travels on streams to whom it concerns."""
 
 
 class Receipted(IntEnum):
