@@ -16,7 +16,6 @@ import msgpack
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import CONTAINER_MAX, NESTING_MAX
 
-
 Value = None | bool | int | bytes | str | Sequence["Value"] | Mapping[str, "Value"]
 
 _INT_MIN = -(2**63)

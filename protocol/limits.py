@@ -57,6 +57,68 @@ WANTS_PER_FRAME_MAX: Final = 1024
 STREAM_WRITE_MAX: Final = 65_507
 """Larger single writes are split by the muxer into frames that noise splits again."""
 
+# --- network ---------------------------------------------------------------------------
+STREAM_READ_MAX: Final = 64 * 1024
+"""One read from a stream; the muxer would hand out megabytes at once."""
+STREAM_WINDOW_MAX: Final = 4 * 1024 * 1024
+"""Unread bytes of one stream that a peer may be given credit for; yamux would grow to 16 MiB."""
+STREAM_UNREAD_MAX: Final = 16 * 1024 * 1024
+"""Unread bytes of all streams of one connection; yamux does not hold a peer to its window."""
+STREAMS_PER_PEER_MAX: Final = 64
+"""Streams that a peer has open to us; sync, trade and gossip need under ten."""
+STREAM_STALL_S: Final = 20
+"""A peer that leaves a write without window for so long is not reading: the stream is reset."""
+STREAM_LINGER_S: Final = 10
+"""How long a stream whose handler is done waits for the peer's end before it is reset."""
+STREAM_NEGOTIATE_S: Final = 10
+"""Agreeing on a stream's protocol is one round trip."""
+CONNECTIONS_MAX: Final = 128
+"""Each costs about 100 kB and a share of the gossip; a neighbourhood needs a few dozen."""
+HANDSHAKES_PER_ADDRESS_MAX: Final = 16
+"""Idle connections from one address must not keep honest peers from shaking hands."""
+HANDSHAKES_MAX: Final = 128
+HANDSHAKE_S: Final = 10
+"""A handshake is three messages; two busy cores need at most seconds."""
+DIAL_S: Final = 10
+PING_EVERY_S: Final = 5
+PING_WITHIN_S: Final = 10
+"""A frozen peer is noticed after PING_EVERY_S + PING_WITHIN_S; a busy one answers within six."""
+REDIAL_FIRST_S: Final = 0.5
+REDIAL_MAX_S: Final = 60
+"""A neighbour that was away for the night is back within a minute of its return."""
+KEPT_PEERS_MAX: Final = 64
+"""Peers that are redialled."""
+KEPT_ADDRESSES_PER_PEER_MAX: Final = 4
+LEAVE_WITHIN_S: Final = 1.5
+"""Leaving the network politely; after that the sockets are simply closed."""
+NET_EVENTS_MAX: Final = 256
+"""Comings and goings nobody has looked at; Network.peers() is always the truth."""
+GOSSIP_QUEUE_MAX: Final = 128
+"""RPCs under way to one peer; py-libp2p's 32 overflow without a word in a burst."""
+GOSSIP_SEEN_S: Final = 120
+"""How long a message id is remembered; copies arrive within seconds."""
+GOSSIP_SUBSCRIPTIONS_MAX: Final = 2000
+"""Topics of one peer; a wide search subscribes to some hundred cells."""
+GOSSIP_TOPIC_MAX: Final = 128
+"""Bytes of a topic's name."""
+GOSSIP_CONTROL_MAX: Final = 128
+"""Control messages, and message ids in them, that one RPC may carry."""
+SCORE_REJECT: Final = 10
+"""What a rejected gossip message or broken RPC costs its sender."""
+SCORE_MUTE: Final = -50
+"""From here on a peer's gossip is ignored, and it is not let in again."""
+SCORE_CUT: Final = -100
+"""Ten faults within the hour: the connection is closed."""
+SCORE_HALF_LIFE_S: Final = 3600
+"""A cut peer may come back after an hour; an honest node's bug is mended by then or never."""
+SCORES_MAX: Final = 4096
+"""Peers whose score is remembered, for SCORE_KEPT_S after the last fault."""
+SCORE_KEPT_S: Final = 24 * 3600
+MDNS_FOUND_MAX: Final = 64
+"""Neighbours found on the home network that nobody has dialled yet."""
+MDNS_ADDRESSES_MAX: Final = 8
+"""Addresses taken from one mDNS answer."""
+
 # --- time ------------------------------------------------------------------------------
 CLOCK_SKEW_MAX_S: Final = 60
 """A node whose clock is further from its peers' median does not append without a yes."""

@@ -119,9 +119,7 @@ def _propose(facts: Facts, refs: int) -> bool:
 
 def _deadline_hashes(facts: Facts, _refs: int) -> bool:
     return (
-        2 <= len(facts) <= 1 + LOTS_PER_PROPOSE_MAX + 1
-        and _uints(facts[:1])
-        and _hashes(facts[1:])
+        2 <= len(facts) <= 1 + LOTS_PER_PROPOSE_MAX + 1 and _uints(facts[:1]) and _hashes(facts[1:])
     )
 
 
