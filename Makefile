@@ -35,7 +35,7 @@ check: .venv/.installed ## lint, format, types and import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: .venv/.installed ## mend what the linter can mend by itself
 	$(BIN)/ruff check --fix
