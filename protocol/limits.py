@@ -54,6 +54,24 @@ CREDIT_MAX: Final = 4 * 1024 * 1024
 HEADS_PER_FRAME_MAX: Final = 4096
 """44 bytes each: under FRAME_MAX."""
 WANTS_PER_FRAME_MAX: Final = 1024
+ENTRIES_PER_FRAME_MAX: Final = 2048
+"""The smallest entry is over 128 bytes: no frame holds more."""
+CREDIT_GRANT_MIN: Final = 64 * 1024
+"""A grant of a byte at a time would be a flood of frames that each look honest."""
+INCOMING_MAX: Final = FRAME_MAX + 128 * 1024
+"""Unread bytes held for a peer: one frame that is not whole yet, and two reads of 64 KiB."""
+OUTGOING_MAX: Final = FRAME_MAX
+"""Above this the session builds no further frame: what waits is authors, not bytes."""
+SMALL_FRAME: Final = 16
+SMALL_FRAMES_MAX: Final = 64
+"""Frames below SMALL_FRAME in a row; an honest side sends LISTED and DONE, once each."""
+UNKNOWN_FRAMES_MAX: Final = 256
+"""Frames of kinds not read here, in one session: its sender knows our feature bits."""
+WANTS_OPEN_MAX: Final = 16_384
+"""Ranges a peer may have open with us, one per author: 200 bytes each. Who replicates over
+10,000 authors needs the trie first."""
+PEER_HEADS_MAX: Final = 65_536
+"""Heads remembered of a peer; further authors are passed over until some are forgotten."""
 STREAM_WRITE_MAX: Final = 65_507
 """Larger single writes are split by the muxer into frames that noise splits again."""
 
