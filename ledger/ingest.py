@@ -1,0 +1,375 @@
+"""From records to verdicts, and from verdicts to one batch that a store commits whole.
+
+`ingest` judges one entry against what is held. `admit` takes what a peer sent, checks shape,
+keys and signatures, ingests each record against what is held plus what came just before it,
+and returns a `Batch`: nothing is written until a store commits it, in one transaction.
+
+An entry is authentic if it, or a descendant, carries a valid signature. So where an author's
+entries come linked and in a row, only the last signature of the row is checked, and every
+row that is stored ends in one that was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Protocol, assert_never
+
+import msgspec
+
+from passby.ledger.chain import (
+    Append,
+    Breach,
+    ChainRule,
+    Duplicate,
+    Evidence,
+    Fork,
+    Frozen,
+    Head,
+    Missing,
+    Outcome,
+    Proof,
+    Rejected,
+    Verdict,
+)
+from passby.protocol.entry import Entry, Record
+from passby.protocol.errors import Code, RemoteError
+from passby.protocol.keys import is_point, verify
+from passby.protocol.limits import RUN_MAX
+from passby.protocol.stock import (
+    STOCK_TYPES,
+    LotStock,
+    Reserve,
+    StockBreach,
+    StockStep,
+    apply,
+    names_reserve,
+)
+from passby.protocol.types import EntryType, check_shape
+
+
+class View(Protocol):
+    """What is held, as far as a verdict may depend on it."""
+
+    def head(self, author: bytes) -> Head | None:
+        """Return the chain's head; None for an author of whom nothing is held."""
+
+    def frozen_from(self, author: bytes) -> int | None:
+        """Return the seq from which the author is proven false, None for the others."""
+
+    def record_at(self, author: bytes, seq: int) -> Record | None:
+        """Return the record held there."""
+
+    def lot_at(self, author: bytes, lot_seq: int) -> LotStock | None:
+        """Return the author's lot that the offer at `lot_seq` opened."""
+
+    def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
+        """Return the author's reserve at `seq`, open or resolved."""
+
+
+class Check(Enum):
+    """Which signatures `admit` checks."""
+
+    EACH = auto()
+    """Every one: gossip, streams of a trade. A bad record is rejected alone."""
+    RUNS = auto()
+    """The last of every linked run: a sync frame. A bad one refuses the frame."""
+
+
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """A record to store; `checked` tells that its own signature was verified."""
+
+    record: Record
+    checked: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """All changes that one call of `admit` makes, for one transaction.
+
+    `outcomes` has one member for each record given, in order. `payloads` are those that came
+    with entries already held without one.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    appended: list[Appended] = field(default_factory=list)
+    heads: dict[bytes, Head] = field(default_factory=dict)
+    lots: dict[tuple[bytes, int], LotStock] = field(default_factory=dict)
+    reserves: dict[tuple[bytes, int], Reserve] = field(default_factory=dict)
+    evidence: list[Evidence] = field(default_factory=list)
+    payloads: list[Record] = field(default_factory=list)
+
+
+class Overlay:
+    """A view of what is held with batches on top that are not yet committed."""
+
+    __slots__ = (
+        "_base",
+        "_frozen",
+        "_heads",
+        "_indexed",
+        "_lots",
+        "_records",
+        "_reserves",
+        "_tail",
+    )
+
+    def __init__(self, base: View) -> None:
+        self._base = base
+        self._heads: dict[bytes, Head] = {}
+        self._lots: dict[tuple[bytes, int], LotStock] = {}
+        self._reserves: dict[tuple[bytes, int], Reserve] = {}
+        self._frozen: dict[bytes, int] = {}
+        # Entries are looked up by place only to tell duplicates and forks apart, so the
+        # index is made of the tail when somebody asks.
+        self._tail: list[Appended] = []
+        self._indexed = 0
+        self._records: dict[tuple[bytes, int], Record] = {}
+
+    def head(self, author: bytes) -> Head | None:
+        """As `View.head`."""
+        return self._heads.get(author) or self._base.head(author)
+
+    def frozen_from(self, author: bytes) -> int | None:
+        """As `View.frozen_from`."""
+        return self._frozen.get(author) or self._base.frozen_from(author)
+
+    def record_at(self, author: bytes, seq: int) -> Record | None:
+        """As `View.record_at`."""
+        while self._indexed < len(self._tail):
+            record = self._tail[self._indexed].record
+            self._records[record.entry.author, record.entry.seq] = record
+            self._indexed += 1
+        return self._records.get((author, seq)) or self._base.record_at(author, seq)
+
+    def lot_at(self, author: bytes, lot_seq: int) -> LotStock | None:
+        """As `View.lot_at`."""
+        return self._lots.get((author, lot_seq)) or self._base.lot_at(author, lot_seq)
+
+    def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
+        """As `View.reserve_at`."""
+        return self._reserves.get((author, seq)) or self._base.reserve_at(author, seq)
+
+    def append(self, record: Record, verdict: Append) -> None:
+        """Hold `record`, whose verdict here was to append it."""
+        author = record.entry.body.author
+        self._heads[author] = verdict.head
+        self._tail.append(Appended(record, checked=False))
+        if verdict.step is not None:
+            lot, reserve = verdict.step.lot, verdict.step.reserve
+            self._lots[author, lot.lot_seq] = lot
+            if reserve is not None:
+                self._reserves[author, reserve.seq] = reserve
+
+    def freeze(self, evidence: Evidence) -> None:
+        """Freeze the author that `evidence` proves false."""
+        self._frozen[evidence.author] = evidence.seq
+
+    def absorb(self, batch: Batch) -> None:
+        """Hold all that `batch` holds."""
+        self._heads.update(batch.heads)
+        self._lots.update(batch.lots)
+        self._reserves.update(batch.reserves)
+        self._tail.extend(batch.appended)
+        for evidence in batch.evidence:
+            self.freeze(evidence)
+
+    def into(self, batch: Batch) -> None:
+        """Put the changes held here into `batch`."""
+        batch.heads, batch.lots, batch.reserves = self._heads, self._lots, self._reserves
+
+
+def ingest(view: View, entry: Entry) -> Verdict:
+    """Judge an entry that has passed `check_shape`; its signature is the caller's business."""
+    body = entry.body
+    author, seq = body.author, body.seq
+    head = view.head(author)
+    following = head.seq + 1 if head is not None else 1
+    if seq < following:
+        held = view.record_at(author, seq)
+        # Pruned history is held no longer and cannot be told from this entry.
+        if held is None or held.entry.id == entry.id:
+            return Duplicate()
+        return Fork(author, seq, held.entry.id, entry.id)
+    frozen = view.frozen_from(author)
+    if frozen is not None and seq >= frozen:
+        return Frozen(author, frozen)
+    if seq > following:
+        return Missing(author, following, seq - 1)
+    if head is not None:
+        if body.prev != head.id:
+            return Missing(author, head.seq, head.seq)
+        if body.at_ms < head.at_ms:
+            return Breach(author, ChainRule.TIME, (head.seq, seq))
+    step: StockStep | None = None
+    if body.stock and body.type in STOCK_TYPES:
+        judged = apply(
+            view.lot_at(author, body.stock[0]) if body.type != EntryType.OFFER else None,
+            view.reserve_at(author, body.stock[2]) if names_reserve(entry) else None,
+            entry,
+        )
+        if isinstance(judged, StockBreach):
+            return Breach(author, judged.rule, judged.accused)
+        step = judged
+    return Append(Head(seq, entry.id, body.at_ms), step)
+
+
+def admit(view: View, records: Sequence[Record], check: Check) -> Batch:
+    """Judge `records`, in order, each against what is held and those before it.
+
+    A payload in a record has been held against its hash by the codec; a record without one is
+    taken as it is.
+
+    Raises:
+        RemoteError: under RUNS, for any record that no honest peer sends. Nothing in the view
+            has changed then.
+    """
+    batch = Batch()
+    overlay = Overlay(view)
+    match check:
+        case Check.EACH:
+            for record in records:
+                batch.outcomes.append(_admit_one(overlay, record, batch))
+        case Check.RUNS:
+            for run in runs(records):
+                _admit_run(overlay, run, batch)
+        case _:
+            assert_never(check)
+    overlay.into(batch)
+    return batch
+
+
+def runs(records: Sequence[Record]) -> Iterable[Sequence[Record]]:
+    """Cut `records` where author, seq or link break, and after RUN_MAX in a row."""
+    start = 0
+    for at in range(1, len(records)):
+        entry, before = records[at].entry, records[at - 1].entry
+        body = entry.body
+        if (
+            body.prev != before.id
+            or body.author != before.body.author
+            or body.seq != before.body.seq + 1
+            or at - start == RUN_MAX
+        ):
+            yield records[start:at]
+            start = at
+    if start < len(records):
+        yield records[start:]
+
+
+def _admit_one(overlay: Overlay, record: Record, batch: Batch) -> Outcome:
+    entry = record.entry
+    try:
+        check_shape(entry.body)
+        verdict = ingest(overlay, entry)
+        # A copy of what is held costs no signature check.
+        if not isinstance(verdict, Duplicate):
+            _check_key(overlay, entry)
+            _check_signature(entry)
+    except RemoteError as error:
+        return Rejected(error)
+    _take(overlay, (record,), 0, verdict, batch)
+    if isinstance(verdict, Append):
+        batch.appended.append(Appended(record, checked=True))
+    return verdict
+
+
+def _admit_run(overlay: Overlay, run: Sequence[Record], batch: Batch) -> None:
+    """Judge linked records of one author; the last signature stands for all."""
+    first, last = run[0].entry, run[-1].entry
+    for record in run:
+        check_shape(record.entry.body)
+    head = overlay.head(last.author)
+    if head is None or head.seq < last.seq or not _holds(overlay, last):
+        _check_key(overlay, first)
+        _check_signature(last)
+    appended: list[Record] = []
+    for at, record in enumerate(run):
+        verdict = ingest(overlay, record.entry)
+        batch.outcomes.append(verdict)
+        if isinstance(verdict, Append):
+            appended.append(record)
+        _take(overlay, run, at, verdict, batch)
+    if not appended:
+        return
+    # A run that was cut short still ends, in the store, in a signature that was checked.
+    if appended[-1] is not run[-1]:
+        _check_signature(appended[-1].entry)
+    final = len(appended) - 1
+    batch.appended.extend([Appended(record, at == final) for at, record in enumerate(appended)])
+
+
+def _take(overlay: Overlay, run: Sequence[Record], at: int, verdict: Verdict, batch: Batch) -> None:
+    """Let the verdict on `run[at]` have its effect, but for appending it to the batch."""
+    record = run[at]
+    match verdict:
+        case Append():
+            overlay.append(record, verdict)
+        case Duplicate():
+            held = overlay.record_at(record.entry.author, record.entry.seq)
+            if held is not None and held.payload is None and record.payload is not None:
+                batch.payloads.append(record)
+        case Fork() | Breach():
+            seq = record.entry.seq
+            frozen = overlay.frozen_from(record.entry.author)
+            # One proof for each author is enough, but an earlier one frees fewer entries.
+            if frozen is None or seq < frozen:
+                evidence = _evidence(overlay, _first_valid(run[at:]), verdict)
+                batch.evidence.append(evidence)
+                overlay.freeze(evidence)
+        case Missing() | Frozen():
+            pass
+        case _:
+            assert_never(verdict)
+
+
+def _evidence(view: View, accused: tuple[Entry, ...], verdict: Fork | Breach) -> Evidence:
+    author, seq = accused[0].author, accused[0].seq
+    match verdict:
+        case Fork():
+            held = _held_element(view, author, seq)
+            return Evidence(author, seq, Proof.FORK, "two entries at one seq", (held, accused))
+        case Breach(rule=rule, accused=seqs):
+            elements = [_held_element(view, author, at) for at in seqs if at != seq]
+            proof = Proof.TIME if isinstance(rule, ChainRule) else Proof.STOCK
+            # A seq that is no entry's, or a pruned one's, has nothing to show.
+            shown = tuple(element for element in elements if element)
+            return Evidence(author, seq, proof, str(rule), (*shown, accused))
+        case _:
+            assert_never(verdict)
+
+
+def _held_element(view: View, author: bytes, seq: int) -> tuple[Entry, ...]:
+    return _first_valid(view.record_at(author, at) for at in range(seq, seq + RUN_MAX))
+
+
+def _first_valid(run: Iterable[Record | None]) -> tuple[Entry, ...]:
+    """Return the entries of `run` up to the first whose own signature is valid.
+
+    Relays can swap the signatures inside a run for garbage, which nobody has checked; such an
+    entry proves something only with the run that leads to a signature that holds.
+    """
+    element: list[Entry] = []
+    for record in run:
+        if record is None:
+            break
+        element.append(record.entry)
+        if verify(record.entry.author, record.entry.raw):
+            break
+    return tuple(element)
+
+
+def _holds(view: View, entry: Entry) -> bool:
+    held = view.record_at(entry.author, entry.seq)
+    return held is not None and held.entry.id == entry.id
+
+
+def _check_key(view: View, entry: Entry) -> None:
+    if view.head(entry.author) is None and not is_point(entry.author):
+        raise RemoteError(Code.BAD_KEY, "an author that is no curve point")
+
+
+def _check_signature(entry: Entry) -> None:
+    if not verify(entry.body.author, entry.raw):
+        raise RemoteError(Code.BAD_SIGNATURE, "an entry not signed by its author")

@@ -1,0 +1,224 @@
+"""What a store promises; memory and SQLite pass one conformance suite.
+
+A store keeps the records of every chain, what its author was proven false by, and folds that
+can be built again from the records: lots, reserves, which entries speak of which trade.
+One owner writes; `Reader` is what any number of others may do beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Protocol
+
+import msgspec
+
+from passby.ledger.chain import Evidence, Head
+from passby.ledger.ingest import Batch, View
+from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Entry, Record, payload_hash
+from passby.protocol.errors import Code, RemoteError, UsageError
+from passby.protocol.limits import RUN_MAX
+from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_stock
+
+PREFIX_MIN: Final = 4
+"""Hex digits of a shortened id: fewer would be ambiguous in any real ledger."""
+
+
+class HeldLot(msgspec.Struct, frozen=True, gc=False):
+    """An open lot: its offer, with the payload where it is held, and what is left of it."""
+
+    record: Record
+    stock: LotStock
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How much a store holds."""
+
+    authors: int
+    entries: int
+    lots: int
+    trades: int
+    frozen: int
+    bytes: int
+
+
+class AmbiguousError(UsageError):
+    """A shortened id that several entries share; `ids` are some of them."""
+
+    def __init__(self, prefix: str, ids: Sequence[bytes]) -> None:
+        shown = ", ".join(sorted(found.hex()[: len(prefix) + 8] for found in ids))
+        super().__init__(
+            f"{len(ids)} entries have an id that begins with {prefix}.",
+            f"Give more digits of the one you mean: {shown}.",
+        )
+        self.ids = tuple(ids)
+
+
+class Reader(Protocol):
+    """The reading half. Methods raise DamagedError when what they read is not what was written."""
+
+    def head(self, author: bytes) -> Head | None:
+        """Return the head of the author's chain."""
+
+    def heads(self) -> Iterator[tuple[bytes, Head]]:
+        """Yield (author, head) of every chain that has an entry, by author."""
+
+    def record(self, entry_id: bytes) -> Record | None:
+        """Return the record with this id."""
+
+    def find(self, prefix: str) -> Record | None:
+        """Return the only record whose id, in hex, begins with `prefix`.
+
+        Raises:
+            UsageError: not hex, or under PREFIX_MIN digits.
+            AmbiguousError: several do.
+        """
+
+    def record_at(self, author: bytes, seq: int) -> Record | None:
+        """Return the author's record at `seq`."""
+
+    def run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[Record]:
+        """Return the records from `from_seq` on that are held in a row, RUN_MAX at most.
+
+        The last one carries a signature that was checked, so that the run convinces whoever
+        gets it. It is the last such one within `max_bytes` (as `Record.size` counts) and at
+        or below `to_seq`; where there is none at or below, the first one above. Empty where
+        `max_bytes` ends before a checked one: a run came in a frame, so a frame always holds it.
+        """
+
+    def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
+        """Return at most `limit` records of the author below `before_seq`, newest first."""
+
+    def evidence(self, author: bytes | None = None) -> list[Evidence]:
+        """Return the proof against `author`, or against everybody."""
+
+    def frozen(self) -> dict[bytes, int]:
+        """Return author -> seq from which it is frozen."""
+
+    def lot(self, offer_id: bytes) -> LotStock | None:
+        """Return the lot that an offer opened, as it is now."""
+
+    def open_lots(self, now_ms: int) -> Iterator[HeldLot]:
+        """Yield lots with something left whose last day has not come, of authors not frozen."""
+
+    def open_requests(self, now_ms: int) -> Iterator[Record]:
+        """Yield requests whose last day has not come, of authors not frozen."""
+
+    def trade(self, propose_id: bytes) -> list[Record]:
+        """Return the propose and every entry of a trade type that names it first among its refs.
+
+        In no order that means anything; the propose itself may be missing.
+        """
+
+    def trades(self, since_ms: int) -> list[bytes]:
+        """Return the ids of proposes dated at or after `since_ms`, newest first."""
+
+    def counts(self) -> Counts:
+        """Return how much is held."""
+
+    def integrity(self) -> list[str]:
+        """Return what a quick look finds wrong; an audit checks every hash."""
+
+    def close(self) -> None:
+        """Let go of the files. A closed store answers nothing."""
+
+
+class Store(Reader, Protocol):
+    """The writing half, for one owner."""
+
+    def view(self, records: Iterable[Record]) -> View:
+        """Return what is held that verdicts on `records` depend on, read in few queries.
+
+        The view is good until the next commit.
+        """
+
+    def commit(self, batches: Sequence[Batch], *, durable: bool) -> None:
+        """Write all batches, or none, in one transaction.
+
+        Args:
+            batches: made in this order, each on a view that had absorbed those before it.
+            durable: on disk when this returns, whatever happens to the machine's power;
+                otherwise safe from a crash of the process alone.
+
+        Raises:
+            LocalError: the disk is full or failing; nothing was written, the store can go on.
+        """
+
+    def add_payload(self, entry_id: bytes, salt: bytes, payload: bytes) -> bool:
+        """Keep a payload that came later; False if the entry is not held or its payload erased.
+
+        Raises:
+            RemoteError: not the payload that the entry committed to.
+        """
+
+    def erase_payload(self, entry_id: bytes) -> bool:
+        """Forget a payload for good, and never take it again; False if the entry is not held."""
+
+    def rebuild(self) -> None:
+        """Make lots, reserves and trades again from the records."""
+
+
+def bounded_run(found: Iterable[tuple[Record, bool]], to_seq: int, max_bytes: int) -> list[Record]:
+    """Cut (record, checked) in a row as `Reader.run` promises."""
+    run: list[Record] = []
+    good = size = 0
+    for record, checked in found:
+        size += record.size
+        if size > max_bytes or len(run) == RUN_MAX or (good and record.entry.seq > to_seq):
+            break
+        run.append(record)
+        if checked:
+            good = len(run)
+            if record.entry.seq >= to_seq:
+                break
+    return run[:good]
+
+
+def checked_payload(held: Record, salt: bytes, payload: bytes) -> Record:
+    """Return `held` with the payload that its entry commits to.
+
+    Raises:
+        RemoteError: it commits to another, or to none.
+    """
+    body = held.entry.body
+    if (
+        len(salt) != SALT_BYTES
+        or len(payload) != body.payload_len
+        or payload_hash(salt, payload) != body.payload_hash
+    ):
+        raise RemoteError(Code.BAD_PAYLOAD, "a payload that its entry does not name")
+    return Record(held.entry, salt, payload)
+
+
+def prefix_bytes(prefix: str) -> tuple[bytes, bytes]:
+    """Return the least and the greatest 8 bytes that an id beginning with `prefix` begins with.
+
+    Raises:
+        UsageError: not hex, too short, or longer than an id.
+    """
+    digits = prefix.lower()
+    if not PREFIX_MIN <= len(digits) <= 2 * HASH_BYTES or set(digits) - set("0123456789abcdef"):
+        raise UsageError(
+            f"{prefix!r} is no id.", f"Give {PREFIX_MIN} to {2 * HASH_BYTES} hex digits of one."
+        )
+    shown = digits[:16]
+    return bytes.fromhex(shown.ljust(16, "0")), bytes.fromhex(shown.ljust(16, "f"))
+
+
+def replay(entries: Iterable[Entry]) -> tuple[dict[int, LotStock], dict[int, Reserve]]:
+    """Fold the entries of one chain, in order, into lots and reserves by seq.
+
+    The entries were judged when they were appended; one that breaks the rule now is passed
+    over, as an audit will tell.
+    """
+    lots: dict[int, LotStock] = {}
+    reserves: dict[int, Reserve] = {}
+    for entry in entries:
+        if not carries_stock(entry):
+            continue
+        stock = entry.body.stock
+        step = apply(lots.get(stock[0]), reserves.get(stock[2]), entry)
+        if isinstance(step, StockStep):
+            lots[step.lot.lot_seq] = step.lot
+            if step.reserve is not None:
+                reserves[step.reserve.seq] = step.reserve
+    return lots, reserves

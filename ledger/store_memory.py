@@ -1,0 +1,240 @@
+"""The store that forgets: for simulations and for tests, with SQLite's exact manners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from passby.ledger.chain import Evidence, Head
+from passby.ledger.ingest import Batch, View
+from passby.ledger.store import (
+    AmbiguousError,
+    Counts,
+    HeldLot,
+    bounded_run,
+    checked_payload,
+    prefix_bytes,
+    replay,
+)
+from passby.protocol.entry import Record
+from passby.protocol.limits import RUN_MAX
+from passby.protocol.stock import LotStock, Reserve
+from passby.protocol.types import TRADE_TYPES, EntryType
+
+
+class MemoryStore:
+    """A `Store` in dictionaries; a durable commit is as durable as the process."""
+
+    def __init__(self) -> None:
+        self._chains: dict[bytes, list[Record]] = {}
+        self._checked: dict[bytes, set[int]] = {}
+        self._by_id: dict[bytes, tuple[bytes, int]] = {}
+        self._erased: set[bytes] = set()
+        self._evidence: dict[bytes, Evidence] = {}
+        self._lots: dict[tuple[bytes, int], LotStock] = {}
+        self._reserves: dict[tuple[bytes, int], Reserve] = {}
+        self._trades: dict[bytes, list[bytes]] = {}
+
+    # --- what verdicts depend on -------------------------------------------------------
+    def view(self, records: Iterable[Record]) -> View:
+        """As `Store.view`."""
+        del records
+        return self
+
+    def head(self, author: bytes) -> Head | None:
+        """As `Reader.head`."""
+        chain = self._chains.get(author)
+        if not chain:
+            return None
+        last = chain[-1].entry
+        return Head(last.seq, last.id, last.at_ms)
+
+    def frozen_from(self, author: bytes) -> int | None:
+        """As `View.frozen_from`."""
+        evidence = self._evidence.get(author)
+        return evidence.seq if evidence is not None else None
+
+    def record_at(self, author: bytes, seq: int) -> Record | None:
+        """As `Reader.record_at`."""
+        chain = self._chains.get(author, [])
+        return chain[seq - 1] if 1 <= seq <= len(chain) else None
+
+    def lot_at(self, author: bytes, lot_seq: int) -> LotStock | None:
+        """As `View.lot_at`."""
+        return self._lots.get((author, lot_seq))
+
+    def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
+        """As `View.reserve_at`."""
+        return self._reserves.get((author, seq))
+
+    # --- writing -----------------------------------------------------------------------
+    def commit(self, batches: Sequence[Batch], *, durable: bool) -> None:
+        """As `Store.commit`."""
+        del durable
+        for batch in batches:
+            for appended in batch.appended:
+                self._append(appended.record, checked=appended.checked)
+            for record in batch.payloads:
+                self._give_payload(record)
+            self._lots.update(batch.lots)
+            self._reserves.update(batch.reserves)
+            for evidence in batch.evidence:
+                held = self._evidence.get(evidence.author)
+                if held is None or evidence.seq < held.seq:
+                    self._evidence[evidence.author] = evidence
+
+    def _append(self, record: Record, *, checked: bool) -> None:
+        entry = record.entry
+        chain = self._chains.setdefault(entry.author, [])
+        if entry.seq != len(chain) + 1:
+            raise AssertionError("a batch is committed to another store than it was made for")
+        chain.append(record)
+        self._by_id[entry.id] = (entry.author, entry.seq)
+        if checked:
+            self._checked.setdefault(entry.author, set()).add(entry.seq)
+        self._index_trade(record)
+
+    def _index_trade(self, record: Record) -> None:
+        body = record.entry.body
+        if body.type in TRADE_TYPES:
+            propose = record.entry.id if body.type == EntryType.PROPOSE else body.refs[0]
+            self._trades.setdefault(propose, []).append(record.entry.id)
+
+    def _give_payload(self, record: Record) -> bool:
+        held = self.record(record.entry.id)
+        if held is None or record.entry.id in self._erased:
+            return False
+        self._replace(Record(held.entry, record.salt, record.payload))
+        return True
+
+    def _replace(self, record: Record) -> None:
+        self._chains[record.entry.author][record.entry.seq - 1] = record
+
+    def add_payload(self, entry_id: bytes, salt: bytes, payload: bytes) -> bool:
+        """As `Store.add_payload`."""
+        held = self.record(entry_id)
+        return held is not None and self._give_payload(checked_payload(held, salt, payload))
+
+    def erase_payload(self, entry_id: bytes) -> bool:
+        """As `Store.erase_payload`."""
+        held = self.record(entry_id)
+        if held is None:
+            return False
+        self._erased.add(entry_id)
+        self._replace(Record(held.entry))
+        return True
+
+    def rebuild(self) -> None:
+        """As `Store.rebuild`."""
+        self._lots, self._reserves, self._trades = {}, {}, {}
+        for author, chain in self._chains.items():
+            for record in chain:
+                self._index_trade(record)
+            lots, reserves = replay(record.entry for record in chain)
+            self._lots.update({(author, seq): lot for seq, lot in lots.items()})
+            self._reserves.update({(author, seq): held for seq, held in reserves.items()})
+
+    # --- reading -----------------------------------------------------------------------
+    def heads(self) -> Iterator[tuple[bytes, Head]]:
+        """As `Reader.heads`."""
+        for author in sorted(self._chains):
+            head = self.head(author)
+            if head is not None:
+                yield author, head
+
+    def record(self, entry_id: bytes) -> Record | None:
+        """As `Reader.record`."""
+        place = self._by_id.get(entry_id)
+        return self.record_at(*place) if place is not None else None
+
+    def find(self, prefix: str) -> Record | None:
+        """As `Reader.find`."""
+        prefix_bytes(prefix)
+        found = [entry_id for entry_id in self._by_id if entry_id.hex().startswith(prefix.lower())]
+        if len(found) > 1:
+            raise AmbiguousError(prefix, found)
+        return self.record(found[0]) if found else None
+
+    def run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[Record]:
+        """As `Reader.run`."""
+        checked = self._checked.get(author, set())
+        chain = self._chains.get(author, [])[max(from_seq, 1) - 1 :][:RUN_MAX]
+        return bounded_run(
+            ((record, record.entry.seq in checked) for record in chain), to_seq, max_bytes
+        )
+
+    def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
+        """As `Reader.log`."""
+        chain = self._chains.get(author, [])
+        below = chain if before_seq is None else chain[: max(before_seq - 1, 0)]
+        return below[::-1][:limit]
+
+    def evidence(self, author: bytes | None = None) -> list[Evidence]:
+        """As `Reader.evidence`."""
+        return [
+            self._evidence[key] for key in sorted(self._evidence) if author is None or key == author
+        ]
+
+    def frozen(self) -> dict[bytes, int]:
+        """As `Reader.frozen`."""
+        return {author: evidence.seq for author, evidence in self._evidence.items()}
+
+    def lot(self, offer_id: bytes) -> LotStock | None:
+        """As `Reader.lot`."""
+        place = self._by_id.get(offer_id)
+        return self._lots.get(place) if place is not None else None
+
+    def open_lots(self, now_ms: int) -> Iterator[HeldLot]:
+        """As `Reader.open_lots`."""
+        for (author, seq), stock in list(self._lots.items()):
+            record = self.record_at(author, seq)
+            if record is None or author in self._evidence or not stock.remaining:
+                continue
+            until_ms = record.entry.body.facts[1]
+            if isinstance(until_ms, int) and until_ms > now_ms:
+                yield HeldLot(record, stock)
+
+    def open_requests(self, now_ms: int) -> Iterator[Record]:
+        """As `Reader.open_requests`."""
+        for author, chain in list(self._chains.items()):
+            if author in self._evidence:
+                continue
+            for record in chain:
+                body = record.entry.body
+                if body.type == EntryType.REQUEST:
+                    until_ms = body.facts[1]
+                    if isinstance(until_ms, int) and until_ms > now_ms:
+                        yield record
+
+    def trade(self, propose_id: bytes) -> list[Record]:
+        """As `Reader.trade`."""
+        found = (self.record(entry_id) for entry_id in self._trades.get(propose_id, []))
+        return [record for record in found if record is not None]
+
+    def trades(self, since_ms: int) -> list[bytes]:
+        """As `Reader.trades`."""
+        held = (self.record(propose) for propose in self._trades)
+        dated = [
+            (record.entry.at_ms, record.entry.id)
+            for record in held
+            if record is not None and record.entry.body.type == EntryType.PROPOSE
+        ]
+        return [found for at_ms, found in sorted(dated, reverse=True) if at_ms >= since_ms]
+
+    def counts(self) -> Counts:
+        """As `Reader.counts`."""
+        records = [record for chain in self._chains.values() for record in chain]
+        return Counts(
+            authors=len(self._chains),
+            entries=len(records),
+            lots=len(self._lots),
+            trades=len(self.trades(0)),
+            frozen=len(self._evidence),
+            bytes=sum(record.size for record in records),
+        )
+
+    def integrity(self) -> list[str]:
+        """As `Reader.integrity`."""
+        return []
+
+    def close(self) -> None:
+        """As `Reader.close`."""
