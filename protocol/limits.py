@@ -37,6 +37,10 @@ GOSSIP_RPC_MAX: Final = 64 * 1024
 GOSSIP_PEER_RATE_PER_S: Final = 20
 """Messages a peer may bring each second: above what two cores can relay to thirty nodes."""
 GOSSIP_PEER_BURST: Final = 100
+GOSSIP_PEERS_METERED_MAX: Final = 1024
+"""Buckets kept, one per peer; the oldest goes first, and its peer starts afresh."""
+GOSSIP_ADMIT_QUEUE_MAX: Final = 64
+"""Bundles between gossip and storage; what finds no room comes by sync."""
 GOSSIP_PUBLISH_PER_S: Final = 4
 """Own publishes each second; py-libp2p drops own messages past 10/s a topic without a word."""
 FUTURE_MAX_S: Final = 120
@@ -72,6 +76,10 @@ WANTS_OPEN_MAX: Final = 16_384
 10,000 authors needs the trie first."""
 PEER_HEADS_MAX: Final = 65_536
 """Heads remembered of a peer; further authors are passed over until some are forgotten."""
+SYNC_STALL_S: Final = 1.0
+"""A head that was named and has not come after this is fetched from whoever named it."""
+SYNC_RETRY_MAX_S: Final = 10
+"""The longest pause before sync with a connected peer is tried again."""
 STREAM_WRITE_MAX: Final = 65_507
 """Larger single writes are split by the muxer into frames that noise splits again."""
 
@@ -137,6 +145,16 @@ MDNS_FOUND_MAX: Final = 64
 MDNS_ADDRESSES_MAX: Final = 8
 """Addresses taken from one mDNS answer."""
 
+# --- what people type, and files --------------------------------------------------------
+TYPED_MAX: Final = 120
+"""Characters of an amount, price, time or code: nobody types more, and each is scanned."""
+IMPORT_FILE_MAX: Final = 64 * 1024 * 1024
+"""A file of a million products; JSON is held in memory while it is read."""
+IMPORT_NESTING_MAX: Final = 32
+"""Levels within one JSON-LD entry; schema.org's own examples stay under ten."""
+IMPORT_PAY_MAX: Final = 8
+"""Ways of paying taken from one entry."""
+
 # --- time ------------------------------------------------------------------------------
 CLOCK_SKEW_MAX_S: Final = 60
 """A node whose clock is further from its peers' median does not append without a yes."""
@@ -146,7 +164,31 @@ PROPOSE_SKEW_MAX_S: Final = 120
 """A lister refuses a propose dated further from its own clock, since price depends on time."""
 RESPOND_WITHIN_S: Final = 120
 CONFIRM_WITHIN_S: Final = 15 * 60
+HANDOVER_WITHIN_S: Final = 48 * 3600
+"""Until when goods change hands where the offer names no window."""
 HANDOVER_GRACE_S: Final = 15 * 60
 DELIVERED_AFTER_S: Final = 24 * 3600
 """A goods receipt that differs counts when dated at most this long after the hand-over."""
 DISPUTE_WITHIN_S: Final = 72 * 3600
+
+# --- places, the book and matching -----------------------------------------------------
+TOPIC_RESOLUTION: Final = 5
+"""A topic is some 250 km2: peers learn no more than that of where a node is."""
+TOPIC_RING_K: Final = 1
+"""The own topic and its neighbours: a home beside an edge hears the other side."""
+CELL_RESOLUTION_MIN: Final = TOPIC_RESOLUTION
+"""A lot coarser than its topic would belong to several."""
+CELL_RESOLUTION_MAX: Final = 15
+"""H3's finest, under a square metre; a shop may tell its door."""
+RING_K_MAX: Final = 24
+"""1,801 cells: beyond that a pass over all lots is cheaper than asking cell by cell."""
+COVERS_REMEMBERED: Final = 2048
+"""Covers kept, some 60 cells each: about what a node's own topics ask for, in 6 MiB."""
+CATEGORY_DEPTH_MAX: Final = 4
+"""A lot is indexed under each level of its category, so every level costs memory."""
+BOOK_LOTS_MAX: Final = 2**22
+"""Lots in one book: 1.2 GiB at about 300 bytes each."""
+DEFAULT_RADIUS_M: Final = 3_000
+"""Who names no radius goes this far: forty minutes on foot, ten by bicycle."""
+MATCHES_MAX: Final = 1_000
+"""Matches of one question: more than anybody reads, or a page shows."""

@@ -1,0 +1,186 @@
+"""Gossip: the first word of what is new in the cells around, and no more than that.
+
+Own news go out within a budget, bundled; what does not fit is left to sync, which carries
+everything. What comes in is judged cheapest first: form, then whether it is new, then the
+sender's bucket, then the signature; only what no honest node would pass on is charged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import assert_never
+
+import trio
+
+from passby.ledger.ingest import Check
+from passby.node.chains import Chains
+from passby.node.clock import Clock
+from passby.node.net import GossipVerdict, Network, PeerId
+from passby.protocol.entry import Record, encode_record
+from passby.protocol.errors import LocalError, RemoteError
+from passby.protocol.judge import Accept, Ignore, Reject, check_signature, judge
+from passby.protocol.limits import (
+    GOSSIP_ADMIT_QUEUE_MAX,
+    GOSSIP_BUNDLE_MAX,
+    GOSSIP_PEER_BURST,
+    GOSSIP_PEER_RATE_PER_S,
+    GOSSIP_PEERS_METERED_MAX,
+    GOSSIP_PUBLISH_PER_S,
+    GOSSIP_RECORDS_MAX,
+)
+from passby.protocol.topics import topic_for
+from passby.protocol.types import GOSSIPED_TYPES, PLACED_TYPES
+
+log = logging.getLogger(__name__)
+
+
+class Bucket:
+    """A token bucket: `rate_per_s` on average, `burst` at once."""
+
+    __slots__ = ("_at_s", "_burst", "_rate_per_s", "_tokens")
+
+    def __init__(self, rate_per_s: float, burst: float, now_s: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._tokens = burst
+        self._at_s = now_s
+
+    def take(self, now_s: float) -> bool:
+        """Take a token if there is one."""
+        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
+        self._at_s = now_s
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Gossip:
+    """Publishes own news and admits others'.
+
+    Args:
+        network: carries the messages; its judge is set at once.
+        chains: admits records and tells of own ones.
+        clock: for the judge.
+        topics: cells of resolution 5 to listen to.
+    """
+
+    def __init__(
+        self, network: Network, chains: Chains, clock: Clock, topics: Sequence[int]
+    ) -> None:
+        self._network = network
+        self._chains = chains
+        self._clock = clock
+        self._topics = tuple(topics)
+        self._peers: OrderedDict[PeerId, Bucket] = OrderedDict()
+        self._admit_to, self._to_admit = trio.open_memory_channel[Sequence[Record]](
+            GOSSIP_ADMIT_QUEUE_MAX
+        )
+        self._news_to, self._news = trio.open_memory_channel[Sequence[Record]](
+            GOSSIP_ADMIT_QUEUE_MAX
+        )
+        network.on_gossip(self._judge)
+
+    async def run(self) -> None:
+        """Subscribe, then publish and admit until cancelled."""
+        for cell in self._topics:
+            await self._network.subscribe(topic_for(cell))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._publish)
+            nursery.start_soon(self._admit)
+
+    def announce(self, records: Sequence[Record]) -> None:
+        """Queue own records for publishing; where the queue is full, sync alone tells."""
+        placed = [r for r in records if r.entry.body.type in GOSSIPED_TYPES]
+        if not placed or len(placed) > GOSSIP_RECORDS_MAX:
+            return
+        try:
+            self._news_to.send_nowait(placed)
+        except trio.WouldBlock:
+            log.debug("gossip budget spent; sync will tell")
+
+    async def _publish(self) -> None:
+        budget = Bucket(GOSSIP_PUBLISH_PER_S, GOSSIP_PUBLISH_PER_S, trio.current_time())
+        async for records in self._news:
+            for topic, data in self._bundles(records):
+                if budget.take(trio.current_time()):
+                    await self._network.publish(topic, data)
+
+    def _bundles(self, records: Sequence[Record]) -> list[tuple[str, bytes]]:
+        """Return (topic, message) pairs, each message within the bounds of a bundle."""
+        by_topic: dict[str, list[bytes]] = {}
+        for record in records:
+            if (cell := self._cell_of(record)) is not None:
+                by_topic.setdefault(topic_for(cell), []).append(encode_record(record))
+        bundles: list[tuple[str, bytes]] = []
+        for topic, packed in by_topic.items():
+            bundle = b""
+            for one in packed:
+                if len(bundle) + len(one) > GOSSIP_BUNDLE_MAX:
+                    bundles.append((topic, bundle))
+                    bundle = b""
+                bundle += one
+            bundles.append((topic, bundle))
+        return bundles
+
+    def _cell_of(self, record: Record) -> int | None:
+        body = record.entry.body
+        if body.type not in PLACED_TYPES:
+            lot = self._chains.reader.record(body.refs[0])
+            if lot is None or lot.entry.body.type not in PLACED_TYPES:
+                return None
+            body = lot.entry.body
+        cell = body.facts[0]
+        return cell if isinstance(cell, int) else None
+
+    def _judge(self, topic: str, data: bytes, peer: PeerId) -> GossipVerdict:
+        verdict = judge(data, topic, self._clock())
+        match verdict:
+            case Reject(error):
+                log.info("gossip from %s: %s", peer, error)
+                return GossipVerdict.REJECT
+            case Ignore(reason):
+                log.debug("gossip from %s: %s", peer, reason)
+                return GossipVerdict.IGNORE
+            case Accept(records):
+                pass
+            case _:
+                assert_never(verdict)
+        if not self._bucket(peer).take(trio.current_time()):
+            return GossipVerdict.IGNORE
+        fresh = [r for r in records if r.entry.seq > self._chains.head_seq(r.entry.author)]
+        if not fresh:
+            # Known, or an older entry of a chain we hold further: sync sorts out which.
+            return GossipVerdict.IGNORE
+        if any(self._chains.is_frozen(record.entry.author) for record in fresh):
+            return GossipVerdict.IGNORE
+        try:
+            for record in fresh:
+                check_signature(record.entry)
+        except RemoteError as error:
+            log.info("gossip from %s: %s", peer, error)
+            return GossipVerdict.REJECT
+        try:
+            self._admit_to.send_nowait(fresh)
+        except trio.WouldBlock:
+            return GossipVerdict.IGNORE
+        return GossipVerdict.ACCEPT
+
+    def _bucket(self, peer: PeerId) -> Bucket:
+        bucket = self._peers.get(peer)
+        if bucket is None:
+            if len(self._peers) >= GOSSIP_PEERS_METERED_MAX:
+                self._peers.popitem(last=False)
+            bucket = Bucket(GOSSIP_PEER_RATE_PER_S, GOSSIP_PEER_BURST, trio.current_time())
+            self._peers[peer] = bucket
+        return bucket
+
+    async def _admit(self) -> None:
+        async for records in self._to_admit:
+            try:
+                await self._chains.admit(records, Check.EACH)
+            except LocalError as error:
+                # The disk: sync will bring the records again when there is room.
+                log.warning("cannot store gossip: %s", error)

@@ -1,0 +1,285 @@
+"""Replication: one sync session with each neighbour, for as long as it is there.
+
+Of two connected peers the one with the smaller id opens the stream, so that there is one
+session and not two. Every author is followed through one eager neighbour, who pushes new
+entries as they come; the others only name heads. When a named head stays out of reach for
+SYNC_STALL_S, the author is followed through whoever named it instead. Nothing here depends
+on a gossip message arriving.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, assert_never
+
+import trio
+
+from passby.ledger.chain import Fork, Frozen, Missing
+from passby.ledger.ingest import Check
+from passby.ledger.sync import Session
+from passby.ledger.sync_events import (
+    CanFetch,
+    Compare,
+    Diverged,
+    Ended,
+    Event,
+    Finished,
+    HeadConflict,
+    ListRead,
+    Met,
+    Received,
+)
+from passby.node.chains import Chains
+from passby.node.net import Network, PeerId, Stream
+from passby.protocol.errors import RemoteError
+from passby.protocol.limits import (
+    REDIAL_FIRST_S,
+    STREAM_READ_MAX,
+    SYNC_RETRY_MAX_S,
+    SYNC_STALL_S,
+)
+
+SYNC_PROTOCOL: Final = "/passby/sync/1"
+log = logging.getLogger(__name__)
+
+
+class _Link:
+    """A session, the stream it runs on, and a bell for the writer."""
+
+    def __init__(self, peer: PeerId, stream: Stream, session: Session) -> None:
+        self.peer = peer
+        self.stream = stream
+        self.session = session
+        self.bell = trio.Event()
+        self.listed = False
+
+    def ring(self) -> None:
+        self.bell.set()
+
+
+class Replication:
+    """Keeps the chains of all who interest this node in step with every neighbour.
+
+    Args:
+        network: whose streams carry the sessions; handlers are set at once.
+        chains: reads for the peers, admits what they send, tells of new heads.
+        network_id: 32 bytes that all nodes of one network share.
+        interest: whether an author's entries are wanted.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        chains: Chains,
+        network_id: bytes,
+        interest: Callable[[bytes], bool] = lambda _author: True,
+    ) -> None:
+        self._network = network
+        self._chains = chains
+        self._network_id = network_id
+        self._interest = interest
+        self._links: dict[PeerId, _Link] = {}
+        self._eager: dict[bytes, PeerId] = {}
+        self._ahead: dict[bytes, tuple[float, int]] = {}
+        network.handle(SYNC_PROTOCOL, self._serve)
+        chains.on_heads(self._heads_changed)
+
+    @property
+    def synced_peers(self) -> Mapping[PeerId, bool]:
+        """Peers with a session, and whether they have named all they hold."""
+        return {peer: link.listed for peer, link in self._links.items()}
+
+    def behind(self, peer: PeerId) -> int:
+        """Return how many chains the peer holds more of than we do."""
+        link = self._links.get(peer)
+        if link is None:
+            return 0
+        heads = self._chains.heads
+        return sum(link.session.can_fetch(author) is not None for author in heads)
+
+    async def keep(self, peer: PeerId) -> None:
+        """Hold a session with a connected peer until cancelled; the smaller id opens it."""
+        if self._network.peer_id > peer:
+            await trio.sleep_forever()
+        wait_s = REDIAL_FIRST_S
+        while True:
+            started_s = trio.current_time()
+            try:
+                stream = await self._network.open_stream(peer, SYNC_PROTOCOL)
+                await self._converse(stream)
+            except RemoteError as error:
+                self._blame(peer, error)
+            if trio.current_time() - started_s > SYNC_RETRY_MAX_S:
+                wait_s = REDIAL_FIRST_S
+            await trio.sleep(wait_s)
+            wait_s = min(2 * wait_s, SYNC_RETRY_MAX_S)
+
+    async def watch(self) -> None:
+        """Change the eager neighbour of authors whose named heads do not come."""
+        while True:
+            await trio.sleep(SYNC_STALL_S)
+            now_s = trio.current_time()
+            for author, (since_s, seq) in list(self._ahead.items()):
+                if self._chains.head_seq(author) >= seq:
+                    del self._ahead[author]
+                elif now_s - since_s >= SYNC_STALL_S:
+                    del self._ahead[author]
+                    self._switch(author)
+
+    def _blame(self, peer: PeerId, error: RemoteError) -> None:
+        if error.penalty:
+            log.info("sync with %s: %s", peer, error)
+            self._network.penalise(peer, error.penalty)
+
+    async def _serve(self, stream: Stream) -> None:
+        """Take the session that a peer with a smaller id opens."""
+        if stream.peer >= self._network.peer_id:
+            await stream.reset()
+            return
+        await self._converse(stream)
+
+    async def _converse(self, stream: Stream) -> None:
+        """Run one session to its end.
+
+        Raises:
+            RemoteError: the peer broke the protocol, or went away.
+        """
+        session = Session(self._network_id, self._chains.heads, self._interest)
+        link = _Link(stream.peer, stream, session)
+        former = self._links.get(link.peer)
+        if former is not None:
+            # The peer has lost the old stream before we noticed.
+            await former.stream.reset()
+        self._links[link.peer] = link
+        fault: RemoteError | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write, link, nursery.cancel_scope)
+                try:
+                    await self._read(link)
+                except RemoteError as error:
+                    fault = error
+                nursery.cancel_scope.cancel()
+        finally:
+            self._drop(link)
+            with trio.CancelScope(shield=True):
+                await stream.reset()
+        if fault is not None:
+            raise fault
+
+    def _drop(self, link: _Link) -> None:
+        if self._links.get(link.peer) is not link:
+            return
+        del self._links[link.peer]
+        for author in [a for a, peer in self._eager.items() if peer == link.peer]:
+            del self._eager[author]
+            self._find_eager(author)
+
+    async def _write(self, link: _Link, scope: trio.CancelScope) -> None:
+        session = link.session
+        try:
+            while True:
+                link.bell = trio.Event()
+                while (wanted := session.next_wanted()) is not None:
+                    records = self._chains.reader.run(
+                        wanted.author, wanted.from_seq, wanted.to_seq, wanted.max_bytes
+                    )
+                    session.send_entries(wanted.author, records)
+                if piece := session.data_to_send():
+                    await link.stream.send_all(piece)
+                elif not session.is_over:
+                    await link.bell.wait()
+                else:
+                    return
+        except RemoteError as error:
+            self._blame(link.peer, error)
+            scope.cancel()
+
+    async def _read(self, link: _Link) -> None:
+        session = link.session
+        while not session.is_over:
+            data = await link.stream.receive_some(min(session.room, STREAM_READ_MAX))
+            if not data:
+                session.receive_eof()
+                return
+            session.receive_data(data)
+            while (event := session.next_event()) is not None:
+                await self._heed(link, event)
+            link.ring()
+
+    async def _heed(  # noqa: PLR0912  # one branch for each event
+        self, link: _Link, event: Event
+    ) -> None:
+        session = link.session
+        match event:
+            case Met() | Finished():
+                pass
+            case ListRead():
+                link.listed = True
+            case CanFetch(author=author, to_seq=to_seq):
+                self._can_fetch(link, author, to_seq)
+            case Received(records=records, size=size):
+                outcomes = await self._chains.admit(records, Check.RUNS)
+                session.consumed(size)
+                for record, outcome in zip(records, outcomes, strict=True):
+                    if isinstance(outcome, Frozen | Fork | Missing):
+                        session.stop(record.entry.author)
+            case HeadConflict(author=author, seq=seq):
+                if not session.is_asking(author) and not self._chains.is_frozen(author):
+                    session.bisect(author, seq)
+            case Compare(author=author, record=record):
+                own = self._chains.reader.record_at(author, record.entry.seq)
+                if own is None:
+                    session.stop(author)
+                else:
+                    session.compared(event, own.entry.id)
+            case Diverged(record=record):
+                await self._chains.admit((record,), Check.EACH)
+            case Ended(author=author, complete=complete):
+                if self._eager.get(author) == link.peer:
+                    del self._eager[author]
+                if not complete:
+                    self._find_eager(author, besides=link.peer)
+            case _:
+                assert_never(event)
+
+    def _can_fetch(self, link: _Link, author: bytes, to_seq: int) -> None:
+        eager = self._eager.get(author)
+        if eager is None or eager not in self._links:
+            self._follow(link, author)
+        elif eager != link.peer:
+            self._ahead.setdefault(author, (trio.current_time(), to_seq))
+
+    def _follow(self, link: _Link, author: bytes) -> bool:
+        session = link.session
+        if self._chains.is_frozen(author) or session.is_asking(author) or not session.can_ask:
+            return False
+        session.follow(author, self._chains.head_seq(author) + 1)
+        self._eager[author] = link.peer
+        link.ring()
+        return True
+
+    def _find_eager(self, author: bytes, besides: PeerId | None = None) -> None:
+        for peer, link in self._links.items():
+            if (
+                peer != besides
+                and link.session.can_fetch(author) is not None
+                and self._follow(link, author)
+            ):
+                return
+
+    def _switch(self, author: bytes) -> None:
+        former = self._eager.pop(author, None)
+        if former in self._links:
+            link = self._links[former]
+            link.session.stop(author)
+            link.ring()
+        self._find_eager(author, besides=former)
+
+    def _heads_changed(self, authors: Iterable[bytes]) -> None:
+        changed = list(authors)
+        for link in self._links.values():
+            for author in changed:
+                link.session.local_changed(author)
+            link.ring()
