@@ -1,0 +1,297 @@
+"""Reading the ledger file: the reading half of the contract, for any connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from passby.ledger import schema
+from passby.ledger.chain import Evidence, Head, Proof
+from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, damaged, faults
+from passby.ledger.store import (
+    AmbiguousError,
+    Counts,
+    HeldLot,
+    bounded_run,
+    prefix_bytes,
+)
+from passby.protocol.entry import SALT_BYTES, Entry, Record, parse_entry, payload_hash
+from passby.protocol.errors import RemoteError
+from passby.protocol.limits import RUN_MAX
+from passby.protocol.stock import LotStock
+from passby.protocol.types import EntryType
+
+_PAGE: Final = 512
+"""Rows read at a time while iterating, since a commit may come between."""
+
+_decode_elements = msgspec.msgpack.Decoder(tuple[tuple[bytes, ...], ...]).decode
+
+
+def id8(entry_id: bytes) -> int:
+    """Return the first eight bytes of an id as SQLite's signed integer.
+
+    Ids that share their first hex digit keep their order.
+    """
+    return int.from_bytes(entry_id[:8], "big", signed=True)
+
+
+def trade_of(entry: Entry) -> bytes:
+    """Return the id of the propose that an entry of a trade type belongs to."""
+    return entry.id if entry.body.type == EntryType.PROPOSE else entry.body.refs[0]
+
+
+class SqliteReader:
+    """The reading half of the contract, on a connection of its own.
+
+    Usable from any thread, by one at a time.
+    """
+
+    def __init__(self, path: Path, connection: Connection) -> None:
+        self.path = path
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the ledger at `path` for reading, beside its writer.
+
+        Raises:
+            DamagedError, ConfigError, LocalError: as `schema.open_reader`.
+        """
+        return cls(path, schema.open_reader(path))
+
+    # --- rows --------------------------------------------------------------------------
+    def _all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        with faults(self.path):
+            return self._db.execute(sql, parameters).fetchall()
+
+    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        with faults(self.path):
+            return self._db.execute(sql, parameters).fetchone()
+
+    def _number(self, author: bytes) -> int | None:
+        row = self._one("SELECT number FROM authors WHERE key = ?", (author,))
+        return None if row is None else int(row[0])
+
+    def _record(self, place: int, raw: bytes, carried: bytes | None) -> Record:
+        """Read a stored record; our hashes are the integrity check of the file."""
+        try:
+            entry = parse_entry(raw)
+        except RemoteError as error:
+            raise damaged(self.path, f"the entry at {place:#x} is not readable: {error}") from None
+        if entry.seq != place & SEQ_MASK:
+            raise damaged(self.path, f"the entry at {place:#x} says it is number {entry.seq}")
+        if not carried:
+            return Record(entry)
+        salt, payload = carried[:SALT_BYTES], carried[SALT_BYTES:]
+        if payload_hash(salt, payload) != entry.body.payload_hash:
+            raise damaged(self.path, f"the payload at {place:#x} is not the one committed to")
+        return Record(entry, salt, payload)
+
+    # --- chains ------------------------------------------------------------------------
+    def head(self, author: bytes) -> Head | None:
+        """As `Reader.head`."""
+        row = self._one(
+            "SELECT seq, head_id, at_ms FROM authors WHERE key = ? AND seq > 0", (author,)
+        )
+        return None if row is None else Head(*row)
+
+    def heads(self) -> Iterator[tuple[bytes, Head]]:
+        """As `Reader.heads`."""
+        after = b""
+        while rows := self._all(
+            "SELECT key, seq, head_id, at_ms FROM authors WHERE key > ? AND seq > 0"
+            " ORDER BY key LIMIT ?",
+            (after, _PAGE),
+        ):
+            for key, seq, head_id, at_ms in rows:
+                yield key, Head(seq, head_id, at_ms)
+            after = rows[-1][0]
+
+    def record(self, entry_id: bytes) -> Record | None:
+        """As `Reader.record`."""
+        for row in self._all(
+            "SELECT place, raw, carried FROM entries WHERE id8 = ?", (id8(entry_id),)
+        ):
+            record = self._record(*row)
+            if record.entry.id == entry_id:
+                return record
+        return None
+
+    def find(self, prefix: str) -> Record | None:
+        """As `Reader.find`."""
+        least, greatest = prefix_bytes(prefix)
+        rows = self._all(
+            "SELECT place, raw, carried FROM entries WHERE id8 BETWEEN ? AND ? LIMIT 64",
+            (id8(least), id8(greatest)),
+        )
+        found = [
+            record
+            for record in (self._record(*row) for row in rows)
+            if record.entry.id.hex().startswith(prefix.lower())
+        ]
+        if len(found) > 1:
+            raise AmbiguousError(prefix, [record.entry.id for record in found])
+        return found[0] if found else None
+
+    def record_at(self, author: bytes, seq: int) -> Record | None:
+        """As `Reader.record_at`."""
+        number = self._number(author)
+        if number is None or not 1 <= seq <= SEQ_MASK:
+            return None
+        row = self._one(
+            "SELECT place, raw, carried FROM entries WHERE place = ?", (number << SEQ_BITS | seq,)
+        )
+        return None if row is None else self._record(*row)
+
+    def run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[Record]:
+        """As `Reader.run`."""
+        number = self._number(author)
+        if number is None:
+            return []
+        first = number << SEQ_BITS | max(from_seq, 1)
+        with faults(self.path):
+            rows = self._db.execute(
+                "SELECT place, raw, carried, checked FROM entries WHERE place BETWEEN ? AND ?"
+                " ORDER BY place",
+                (first, min(first + RUN_MAX - 1, number << SEQ_BITS | SEQ_MASK)),
+            )
+            return bounded_run(self._in_a_row(rows, first), to_seq, max_bytes)
+
+    def _in_a_row(self, rows: Iterable[Any], first: int) -> Iterator[tuple[Record, bool]]:
+        for expected, (place, raw, carried, checked) in enumerate(rows, first):
+            if place != expected:
+                return
+            yield self._record(place, raw, carried), bool(checked)
+
+    def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
+        """As `Reader.log`."""
+        number = self._number(author)
+        if number is None:
+            return []
+        before = SEQ_MASK if before_seq is None else min(max(before_seq - 1, 0), SEQ_MASK)
+        rows = self._all(
+            "SELECT place, raw, carried FROM entries WHERE place BETWEEN ? AND ?"
+            " ORDER BY place DESC LIMIT ?",
+            (number << SEQ_BITS, number << SEQ_BITS | before, limit),
+        )
+        return [self._record(*row) for row in rows]
+
+    # --- evidence ----------------------------------------------------------------------
+    def evidence(self, author: bytes | None = None) -> list[Evidence]:
+        """As `Reader.evidence`."""
+        rows = self._all(
+            "SELECT a.key, e.seq, e.proof, e.rule, e.elements FROM evidence e"
+            " JOIN authors a ON a.number = e.author WHERE ?1 IS NULL OR a.key = ?1 ORDER BY a.key",
+            (author,),
+        )
+        return [
+            Evidence(key, seq, Proof(proof), rule, self._elements(elements))
+            for key, seq, proof, rule, elements in rows
+        ]
+
+    def _elements(self, packed: bytes) -> tuple[tuple[Entry, ...], ...]:
+        try:
+            return tuple(
+                tuple(parse_entry(raw) for raw in element) for element in _decode_elements(packed)
+            )
+        except (RemoteError, msgspec.DecodeError) as error:
+            raise damaged(self.path, f"a proof is not readable: {error}") from None
+
+    def frozen(self) -> dict[bytes, int]:
+        """As `Reader.frozen`."""
+        return dict(self._all("SELECT key, frozen_from FROM authors WHERE frozen_from IS NOT NULL"))
+
+    # --- folds -------------------------------------------------------------------------
+    def lot(self, offer_id: bytes) -> LotStock | None:
+        """As `Reader.lot`."""
+        for place, found_id, last_seq, remaining, reserved, closed in self._all(
+            "SELECT l.place, l.id, last_seq, remaining, reserved, closed FROM lots l"
+            " JOIN entries e ON e.place = l.place WHERE e.id8 = ?",
+            (id8(offer_id),),
+        ):
+            if found_id == offer_id:
+                lot_seq = place & SEQ_MASK
+                return LotStock(found_id, lot_seq, last_seq, remaining, reserved, bool(closed))
+        return None
+
+    def open_lots(self, now_ms: int) -> Iterator[HeldLot]:
+        """As `Reader.open_lots`."""
+        after = 0
+        while rows := self._all(
+            "SELECT l.place, e.raw, e.carried, l.id, last_seq, remaining, reserved, closed"
+            " FROM lots l JOIN entries e ON e.place = l.place"
+            " JOIN authors a ON a.number = l.place >> 32"
+            " WHERE l.place > ? AND until_ms > ? AND remaining > 0 AND a.frozen_from IS NULL"
+            " ORDER BY l.place LIMIT ?",
+            (after, now_ms, _PAGE),
+        ):
+            for place, raw, carried, lot_id, last_seq, remaining, reserved, closed in rows:
+                lot_seq = place & SEQ_MASK
+                lot = LotStock(lot_id, lot_seq, last_seq, remaining, reserved, bool(closed))
+                yield HeldLot(self._record(place, raw, carried), lot)
+            after = rows[-1][0]
+
+    def open_requests(self, now_ms: int) -> Iterator[Record]:
+        """As `Reader.open_requests`."""
+        after = 0
+        while rows := self._all(
+            "SELECT r.place, e.raw, e.carried FROM requests r JOIN entries e ON e.place = r.place"
+            " JOIN authors a ON a.number = r.place >> 32"
+            " WHERE r.place > ? AND until_ms > ? AND a.frozen_from IS NULL"
+            " ORDER BY r.place LIMIT ?",
+            (after, now_ms, _PAGE),
+        ):
+            for row in rows:
+                yield self._record(*row)
+            after = rows[-1][0]
+
+    def trade(self, propose_id: bytes) -> list[Record]:
+        """As `Reader.trade`."""
+        rows = self._all(
+            "SELECT e.place, e.raw, e.carried FROM trades t JOIN entries e ON e.place = t.place"
+            " WHERE t.propose8 = ?",
+            (id8(propose_id),),
+        )
+        records = (self._record(*row) for row in rows)
+        return [record for record in records if trade_of(record.entry) == propose_id]
+
+    def trades(self, since_ms: int) -> list[bytes]:
+        """As `Reader.trades`."""
+        rows = self._all(
+            "SELECT e.place, e.raw, e.carried FROM proposes p JOIN entries e ON e.place = p.place"
+            " WHERE p.at_ms >= ? ORDER BY p.at_ms DESC",
+            (since_ms,),
+        )
+        entries = (self._record(*row).entry for row in rows)
+        dated = sorted(((entry.at_ms, entry.id) for entry in entries), reverse=True)
+        return [found for _, found in dated]
+
+    def counts(self) -> Counts:
+        """As `Reader.counts`."""
+        row = self._one(
+            "SELECT (SELECT count(*) FROM authors WHERE seq > 0), (SELECT count(*) FROM entries),"
+            " (SELECT count(*) FROM lots), (SELECT count(*) FROM proposes),"
+            " (SELECT count(*) FROM authors WHERE frozen_from IS NOT NULL)"
+        )
+        pages, page_bytes = self._one("SELECT * FROM pragma_page_count, pragma_page_size")
+        authors, entries, lots, trades, frozen = row
+        return Counts(authors, entries, lots, trades, frozen, pages * page_bytes)
+
+    def integrity(self) -> list[str]:
+        """As `Reader.integrity`."""
+        found = [str(row[0]) for row in self._all("PRAGMA quick_check(20)") if row[0] != "ok"]
+        for number, seq, last in self._all(
+            "SELECT number, seq, (SELECT max(place) & ?1 FROM entries"
+            " WHERE place BETWEEN number << 32 AND number << 32 | ?1) AS last"
+            " FROM authors WHERE seq != ifnull(last, 0) LIMIT 20",
+            (SEQ_MASK,),
+        ):
+            found.append(f"chain {number} ends at {last or 0}, its head says {seq}")
+        return found
+
+    def close(self) -> None:
+        """As `Reader.close`."""
+        self._db.close()

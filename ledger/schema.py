@@ -1,0 +1,255 @@
+"""The database file: its tables, how an old one becomes a new one, and whose fault an error is.
+
+Authors are numbered, and an entry's place is `number << 32 | seq`: one integer key gives the
+order of every chain and the uniqueness of (author, seq) without a second index. An id is
+looked up by its first eight bytes in an index that need not be unique. All tables but
+authors, entries and evidence are folds that `SqliteStore.rebuild` makes again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlite_utils import Database, Migrations
+
+from passby.protocol.errors import ConfigError, DamagedError, Exit, LocalError
+
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    # The system's SQLite may still lose a WAL at its reset (3.7.0 to 3.51.2); pysqlite3
+    # brings a later one. sqlite-utils chooses the same way.
+    try:
+        from pysqlite3 import dbapi2 as sqlite3
+    except ImportError:
+        import sqlite3
+
+Connection = sqlite3.Connection
+APPLICATION_ID: Final = 0x50427931
+"""In the file's header, so that somebody else's database is not taken for ours."""
+SEQ_BITS: Final = 32
+SEQ_MASK: Final = 2**SEQ_BITS - 1
+STATEMENTS_KEPT: Final = 128
+"""Prepared statements of one connection: each insert in a few sizes, and the queries."""
+
+migrations = Migrations("passby")
+
+
+@migrations()
+def m001_chains(db: Database) -> None:
+    """Authors with their heads, entries with their payloads, evidence."""
+    db.table("authors").create(
+        {
+            "number": int,
+            "key": bytes,
+            "seq": int,
+            "head_id": bytes,
+            "at_ms": int,
+            "frozen_from": int,
+        },
+        pk="number",
+        not_null={"key", "seq", "at_ms"},
+        strict=True,
+    )
+    db.table("authors").create_index(["key"], unique=True)
+    # `carried` is salt and payload, NULL where they never came, empty where they were erased.
+    db.table("entries").create(
+        {"place": int, "id8": int, "checked": int, "raw": bytes, "carried": bytes},
+        pk="place",
+        not_null={"id8", "checked", "raw"},
+        strict=True,
+    )
+    db.table("entries").create_index(["id8"])
+    db.table("evidence").create(
+        {"author": int, "seq": int, "proof": str, "rule": str, "elements": bytes},
+        pk="author",
+        not_null={"seq", "proof", "rule", "elements"},
+        strict=True,
+    )
+
+
+@migrations()
+def m002_folds(db: Database) -> None:
+    """What the entries come to: lots, reserves, requests, trades."""
+    db.table("lots").create(
+        {
+            "place": int,
+            "until_ms": int,
+            "id": bytes,
+            "last_seq": int,
+            "remaining": int,
+            "reserved": int,
+            "closed": int,
+        },
+        pk="place",
+        not_null={"until_ms", "id", "last_seq", "remaining", "reserved", "closed"},
+        strict=True,
+    )
+    db.table("reserves").create(
+        {
+            "place": int,
+            "id": bytes,
+            "propose_id": bytes,
+            "lot_seq": int,
+            "amount": int,
+            "resolved_seq": int,
+        },
+        pk="place",
+        not_null={"id", "propose_id", "lot_seq", "amount", "resolved_seq"},
+        strict=True,
+    )
+    db.table("requests").create(
+        {"place": int, "until_ms": int}, pk="place", not_null={"until_ms"}, strict=True
+    )
+    db.table("proposes").create(
+        {"place": int, "at_ms": int}, pk="place", not_null={"at_ms"}, strict=True
+    )
+    db.table("proposes").create_index(["at_ms"])
+    db.execute(
+        "CREATE TABLE trades (propose8 INTEGER, place INTEGER, PRIMARY KEY (propose8, place))"
+        " STRICT, WITHOUT ROWID"
+    )
+
+
+CLEAR_FOLDS: Final = (
+    "DELETE FROM lots",
+    "DELETE FROM reserves",
+    "DELETE FROM requests",
+    "DELETE FROM proposes",
+    "DELETE FROM trades",
+)
+VERSION: Final = 2
+"""What `user_version` holds once every migration is applied."""
+
+
+def open_writer(path: Path) -> Connection:
+    """Open or make the database at `path` and bring its tables up to date.
+
+    Raises:
+        DamagedError: not a database, or one with broken pages.
+        ConfigError: somebody else's database, or one of a later passby.
+        LocalError: it cannot be opened, or the disk is full.
+    """
+    with faults(path):
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS_KEPT
+        )
+        try:
+            _check_version(connection, path)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            # A checkpoint costs a burst of writes: seldom, and never in the middle of a sync.
+            connection.execute("PRAGMA wal_autocheckpoint=20000")
+            connection.execute("PRAGMA cache_size=-65536")
+            if _number(connection, "user_version") < VERSION:
+                migrations.apply(Database(connection))
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                # Written last: a crash before it only means that the migrations, each of
+                # which is a transaction with its own mark, are looked through again.
+                connection.execute(f"PRAGMA user_version={VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_reader(path: Path) -> Connection:
+    """Open the database at `path` for reading beside a writer.
+
+    Raises:
+        DamagedError, ConfigError, LocalError: as `open_writer`; LocalError too where there
+            is none yet.
+    """
+    with faults(path):
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENTS_KEPT,
+        )
+        try:
+            _check_version(connection, path)
+            if _number(connection, "user_version") < VERSION:
+                raise ConfigError(
+                    f"The ledger {path} is of an older passby.", "Start the node once to renew it."
+                )
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _number(connection: Connection, pragma: str) -> int:
+    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])
+
+
+def _check_version(connection: Connection, path: Path) -> None:
+    owner, version = _number(connection, "application_id"), _number(connection, "user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    ours = owner == APPLICATION_ID or (owner == 0 and version == 0)
+    if tables and not ours:
+        raise ConfigError(
+            f"{path} is a database, but not a passby ledger.", "Choose another home folder."
+        )
+    if version > VERSION:
+        raise ConfigError(
+            f"The ledger {path} was written by a later passby (schema {version}, this one"
+            f" knows {VERSION}).",
+            "Install that version again; nothing was changed.",
+        )
+
+
+@contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say whose they are and what to do next."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _fault(path, error) from error
+
+
+def _fault(path: Path, error: sqlite3.DatabaseError) -> LocalError:
+    # The extended codes keep the primary one in their low byte.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    match code:
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return damaged(path, str(error))
+        case sqlite3.SQLITE_FULL:
+            return LocalError(
+                f"No space is left for the ledger {path}; nothing of the last step was written.",
+                "Free some disk space and try again; what was saved before is safe.",
+                Exit.IO,
+            )
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return LocalError(
+                f"Another process is writing the ledger {path}.",
+                "Stop the other passby that uses this home folder.",
+                Exit.IO,
+            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_READONLY:
+            return LocalError(
+                f"The ledger {path} cannot be opened for this: {error}.",
+                "Look at whose the file and its folder are, and at their modes.",
+                Exit.IO,
+            )
+        case sqlite3.SQLITE_IOERR:
+            return LocalError(
+                f"The disk failed under the ledger {path}: {error}.",
+                "Copy the home folder to another disk before anything else.",
+                Exit.IO,
+            )
+        case _:
+            raise error
+
+
+def damaged(path: Path, what: str) -> DamagedError:
+    """Return the error for a ledger whose bytes are not what was written."""
+    return DamagedError(
+        f"The ledger {path} is damaged: {what}.",
+        "Move it away, keep it, and start again: entries of others come back by sync. For your"
+        " own chain restore nothing; run passby doctor.",
+    )
