@@ -150,8 +150,6 @@ TYPED_MAX: Final = 120
 """Characters of an amount, price, time or code: nobody types more, and each is scanned."""
 IMPORT_FILE_MAX: Final = 64 * 1024 * 1024
 """A file of a million products; JSON is held in memory while it is read."""
-IMPORT_NESTING_MAX: Final = 32
-"""Levels within one JSON-LD entry; schema.org's own examples stay under ten."""
 IMPORT_PAY_MAX: Final = 8
 """Ways of paying taken from one entry."""
 
@@ -167,6 +165,10 @@ CONFIRM_WITHIN_S: Final = 15 * 60
 HANDOVER_WITHIN_S: Final = 48 * 3600
 """Until when goods change hands where the offer names no window."""
 HANDOVER_GRACE_S: Final = 15 * 60
+DESK_CHECK_S: Final = 5
+"""How often deadlines of the own open trades are looked at."""
+TRADES_WATCHED_MAX: Final = 10_000
+"""Own open trades looked at; each costs a fold every DESK_CHECK_S."""
 DELIVERED_AFTER_S: Final = 24 * 3600
 """A goods receipt that differs counts when dated at most this long after the hand-over."""
 DISPUTE_WITHIN_S: Final = 72 * 3600

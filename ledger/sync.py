@@ -1,0 +1,620 @@
+"""One neighbour: heads, wants, entries and credit, without a socket or a store.
+
+Both sides do the same. Each says HELLO and waits for the other's, so that a stranger's
+network learns nothing; then it names the heads of all it holds (HEADS ... LISTED), and from
+then on only the heads that change, for as long as the session lives. Each asks for what it
+lacks (WANT) and serves what the other lacks (ENTRIES, within CREDIT; END where there is no
+more). A WANT without an upper end is served on as the chain grows: that is how one eager
+neighbour for each author brings news in one frame, while the others only name heads.
+
+What one side may say is a machine of four phases, and TRANSITIONS is the whole of it. Both
+directions obey the same table: a frame that the peer's phase does not allow is the peer's
+fault, one that ours does not allow is a bug of ours. HELLO comes first and once, LISTED once,
+DONE last. DONE alone is success: a reset often arrives as a plain end of stream.
+
+Besides the order there is what was asked for. Every record must be the next of an open WANT;
+anything else is a RemoteError at its first record, so a liar wastes one frame. Whether a
+record is *true* is for `ledger.ingest`: take an event, admit its records, then take the next.
+
+Nothing here grows with the peer's wishes. Incoming bytes are bounded by `FrameReader`,
+outgoing ones by OUTGOING_MAX: what waits is a set of authors whose head has changed, and one
+range for each WANT, and frames are built from them when the writer is free. After a cut a
+new session goes on from the local heads, and there is nothing else to remember.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final, assert_never
+
+import msgspec
+
+from passby.ledger.chain import Head as LocalHead
+from passby.ledger.heads import Bisection
+from passby.ledger.sync_events import (
+    CanFetch,
+    Compare,
+    Diverged,
+    Ended,
+    Event,
+    Finished,
+    HeadConflict,
+    ListRead,
+    Met,
+    Received,
+    Wanted,
+)
+from passby.protocol.entry import Record, encode_record
+from passby.protocol.errors import Code, RemoteError
+from passby.protocol.limits import (
+    CREDIT_GRANT_MIN,
+    CREDIT_MAX,
+    FRAME_MAX,
+    HEADS_PER_FRAME_MAX,
+    OUTGOING_MAX,
+    PEER_HEADS_MAX,
+    SEQ_MAX,
+    STREAM_WRITE_MAX,
+    UNKNOWN_FRAMES_MAX,
+    WANTS_OPEN_MAX,
+    WANTS_PER_FRAME_MAX,
+)
+from passby.protocol.messages import (
+    ENTRIES_MAX,
+    ID_SHORT,
+    RECORD_MAX,
+    Credit,
+    Done,
+    End,
+    Entries,
+    FrameReader,
+    Head,
+    Heads,
+    Hello,
+    Kind,
+    Listed,
+    Message,
+    Unknown,
+    Want,
+    Wants,
+    decode_message,
+    encode_message,
+    frame,
+)
+
+
+class Phase(StrEnum):
+    """How far one side has come."""
+
+    START = "start"
+    LISTING = "listing"
+    LIVE = "live"
+    OVER = "over"
+
+
+_TALK: Final = (Kind.HEADS, Kind.WANT, Kind.ENTRIES, Kind.END, Kind.CREDIT)
+
+TRANSITIONS: Final[dict[Phase, dict[Kind, Phase]]] = {
+    Phase.START: {Kind.HELLO: Phase.LISTING},
+    Phase.LISTING: {
+        **dict.fromkeys(_TALK, Phase.LISTING),
+        Kind.LISTED: Phase.LIVE,
+        Kind.DONE: Phase.OVER,
+    },
+    Phase.LIVE: {**dict.fromkeys(_TALK, Phase.LIVE), Kind.DONE: Phase.OVER},
+    Phase.OVER: {},
+}
+
+
+class _Range(msgspec.Struct):
+    """What is left of a WANT."""
+
+    next_seq: int
+    to_seq: int
+
+    @property
+    def follows(self) -> bool:
+        return self.to_seq == SEQ_MAX
+
+
+class Session:
+    """The state of sync with one peer.
+
+    Feed what the stream brings (`receive_data`, at most `room` bytes) and take events until
+    there is none; write what `data_to_send` gives whenever the writer is free, and before
+    that ask `next_wanted` until it gives None.
+
+    Args:
+        network: 32 bytes that both sides must share.
+        local: the admitted head of each chain, by author. The caller owns it, one for all
+            sessions, and calls `local_changed` after each change.
+        interest: whether entries of an author are wanted at all.
+        features: feature bits of this side.
+    """
+
+    def __init__(
+        self,
+        network: bytes,
+        local: Mapping[bytes, LocalHead],
+        interest: Callable[[bytes], bool],
+        features: int = 0,
+    ) -> None:
+        self.ours = Phase.START
+        self.theirs = Phase.START
+        self.in_flight = 0
+        """Bytes of records received and not yet `consumed`, or not yet granted again."""
+        self._network = network
+        self._features = features
+        self._local = local
+        self._interest = interest
+        self._reader = FrameReader()
+        self._events: deque[Event] = deque()
+        self._fault: RemoteError | None = None
+        self._unknown = 0
+        self._finishing = False
+        # What we ask for.
+        self._asked: dict[bytes, _Range] = {}
+        self._asking: list[Want] = []
+        self._bisections: dict[bytes, Bisection] = {}
+        self._their_heads: dict[bytes, tuple[int, bytes]] = {}
+        self._to_grant = 0
+        # What we serve.
+        self._wanted: dict[bytes, _Range] = {}
+        self._ready: dict[bytes, None] = {}
+        self._ends: list[End] = []
+        self._changed: dict[bytes, None] = dict.fromkeys(local)
+        self._credit = CREDIT_MAX
+        self._records = bytearray()
+        self._sharing: set[bytes] = set()
+        self._size = 0
+        self._out = bytearray()
+
+    # --- what the peer says ------------------------------------------------------------
+
+    @property
+    def room(self) -> int:
+        """Bytes that `receive_data` takes now."""
+        return self._reader.room
+
+    @property
+    def is_over(self) -> bool:
+        """Whether both sides have said DONE and all of it is written."""
+        return self.ours is self.theirs is Phase.OVER and not self._out
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes off the stream, at most `room`; they are read by `next_event`."""
+        self._reader.feed(data)
+
+    def receive_eof(self) -> None:
+        """Take the end of the stream.
+
+        Raises:
+            RemoteError: GONE, without penalty, unless the peer has said DONE.
+        """
+        if self.theirs is not Phase.OVER:
+            raise RemoteError(Code.GONE, "the stream ended without DONE", penalty=0)
+
+    def next_event(self) -> Event | None:
+        """Return the next event, or None until more is received.
+
+        Frames are read one at a time: none is looked into before the events of the one
+        before it are taken.
+
+        Raises:
+            RemoteError: the peer broke the protocol. Every later call raises it again.
+        """
+        if self._fault is not None:
+            raise self._fault
+        try:
+            while not self._events:
+                taken = self._reader.take()
+                if taken is None:
+                    return None
+                self._hear(*taken)
+        except RemoteError as fault:
+            self._fault = fault
+            raise
+        return self._events.popleft()
+
+    def _hear(self, kind: int, body: bytes) -> None:
+        if kind in _TALKED:
+            heard = Kind(kind)
+            if heard not in TRANSITIONS[self.theirs]:
+                raise RemoteError(Code.OUT_OF_ORDER, f"{heard.name} when {self.theirs}")
+            message = decode_message(kind, body)
+            self.theirs = TRANSITIONS[self.theirs][heard]
+        elif self.theirs in (Phase.START, Phase.OVER):
+            raise RemoteError(Code.OUT_OF_ORDER, f"a frame of kind {kind} when {self.theirs}")
+        else:
+            message = Unknown(kind, len(body))
+        self._take(message)
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Hello():
+                self._take_hello(message)
+            case Heads():
+                for head in message.heads:
+                    self._take_head(head)
+            case Listed():
+                self._events.append(ListRead())
+            case Wants():
+                for want in message.wants:
+                    self._take_want(want)
+            case Entries():
+                self._take_entries(message)
+            case End():
+                self._take_end(message)
+            case Credit():
+                self._take_credit(message)
+            case Done():
+                self._asked.clear()
+                self._bisections.clear()
+                self._events.append(Finished())
+                self.finish()
+            case Unknown():
+                self._take_unknown()
+            case _:
+                assert_never(message)
+
+    def _take_hello(self, hello: Hello) -> None:
+        if hello.network != self._network:
+            raise RemoteError(Code.VERSION, "a peer of another network", penalty=0)
+        self._events.append(Met(hello.features & self._features))
+
+    def _take_head(self, head: Head) -> None:
+        named = (head.seq, head.short_id)
+        if self._their_heads.get(head.author) == named:
+            return
+        if head.author not in self._local and not self._interest(head.author):
+            return
+        self._remember(head.author, *named)
+        self._weigh(head.author, *named)
+
+    def _remember(self, author: bytes, seq: int, short_id: bytes) -> None:
+        if author in self._their_heads or len(self._their_heads) < PEER_HEADS_MAX:
+            self._their_heads[author] = (seq, short_id)
+
+    def _weigh(self, author: bytes, seq: int, short_id: bytes) -> None:
+        """Hold the peer's head against ours."""
+        own = self._local.get(author)
+        if own is not None and seq == own.seq:
+            if own.id[:ID_SHORT] != short_id:
+                self._events.append(HeadConflict(author, seq))
+        elif seq > self._held(author) and author not in self._asked and self._interest(author):
+            self._events.append(CanFetch(author, self._held(author) + 1, seq))
+
+    def _held(self, author: bytes) -> int:
+        own = self._local.get(author)
+        return own.seq if own is not None else 0
+
+    def _take_want(self, want: Want) -> None:
+        if want.takes_back:
+            # It may cross the last record of the range, and then there is nothing to end.
+            if (left := self._wanted.pop(want.author, None)) is not None:
+                self._end(want.author, left.next_seq)
+                self._changed[want.author] = None
+            # An honest peer waits for each END; this one may be asking and not reading.
+            if len(self._ends) > WANTS_OPEN_MAX:
+                raise RemoteError(Code.FLOOD, "WANTs taken back and asked again, unread")
+            return
+        if want.author in self._wanted:
+            raise RemoteError(Code.OUT_OF_ORDER, "a second WANT for a chain while one is open")
+        if len(self._wanted) >= WANTS_OPEN_MAX:
+            raise RemoteError(Code.FLOOD, f"over {WANTS_OPEN_MAX} open WANTs")
+        if not self._finishing:
+            self._wanted[want.author] = _Range(want.from_seq, want.to_seq)
+            self._ready[want.author] = None
+
+    def _take_entries(self, entries: Entries) -> None:
+        self.in_flight += entries.size
+        if self.in_flight > CREDIT_MAX:
+            raise RemoteError(Code.FLOOD, "records beyond the credit")
+        plain: list[Record] = []
+        after: list[Event] = []
+        for record in entries.records:
+            author, seq = record.entry.author, record.entry.seq
+            asked = self._asked.get(author)
+            if asked is None or seq != asked.next_seq:
+                raise RemoteError(Code.OUT_OF_ORDER, "an entry nobody asked for")
+            asked.next_seq += 1
+            complete = seq == asked.to_seq
+            if complete:
+                del self._asked[author]
+            if author in self._bisections:
+                after.append(Compare(author, record))
+                continue
+            plain.append(record)
+            known = self._their_heads.get(author)
+            if known is None or known[0] < seq:
+                self._remember(author, seq, record.entry.id[:ID_SHORT])
+            if complete:
+                after.append(Ended(author, complete=True))
+        if plain:
+            self._events.append(Received(tuple(plain), entries.size))
+        else:
+            self.consumed(entries.size)
+        self._events.extend(after)
+
+    def _take_end(self, end: End) -> None:
+        asked = self._asked.pop(end.author, None)
+        if asked is None or end.next_seq != asked.next_seq:
+            raise RemoteError(Code.OUT_OF_ORDER, "END of what was not open")
+        self._bisections.pop(end.author, None)
+        self._events.append(Ended(end.author, complete=False))
+
+    def _take_credit(self, credit: Credit) -> None:
+        if self._credit + credit.size > CREDIT_MAX:
+            raise RemoteError(Code.FLOOD, "credit for more than was sent")
+        self._credit += credit.size
+
+    def _take_unknown(self) -> None:
+        self._unknown += 1
+        if self._unknown > UNKNOWN_FRAMES_MAX:
+            raise RemoteError(Code.FLOOD, "frames of kinds that were not agreed on")
+
+    # --- what we ask for ---------------------------------------------------------------
+
+    def can_fetch(self, author: bytes) -> CanFetch | None:
+        """Return what the peer says it holds of a chain beyond ours, unless it is asked for.
+
+        For when an author's other neighbour went away: CanFetch events come once.
+        """
+        seq, _ = self._their_heads.get(author, (0, b""))
+        held = self._held(author)
+        if seq <= held or author in self._asked or self.theirs is Phase.OVER:
+            return None
+        return CanFetch(author, held + 1, seq)
+
+    def is_asking(self, author: bytes) -> bool:
+        """Tell whether a range of this chain is open with the peer."""
+        return author in self._asked
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a further range may be asked for."""
+        return len(self._asked) < WANTS_OPEN_MAX and not self._finishing
+
+    def want(self, author: bytes, from_seq: int, to_seq: int) -> None:
+        """Ask for a range, both ends included; `Ended` tells when it is over.
+
+        Raises:
+            ValueError: one is open for this author, or there are too many: look first.
+        """
+        if author in self._asked or not 1 <= from_seq <= to_seq <= SEQ_MAX:
+            raise ValueError("a range is open for this author, or this is none")
+        if len(self._asked) >= WANTS_OPEN_MAX:
+            raise ValueError(f"{WANTS_OPEN_MAX} ranges are open with one peer")
+        if self._finishing:
+            return
+        self._asked[author] = _Range(from_seq, to_seq)
+        self._asking.append(Want(author, from_seq, to_seq))
+
+    def follow(self, author: bytes, from_seq: int) -> None:
+        """Ask for a chain from `from_seq` on, and for what is appended to it later."""
+        self.want(author, from_seq, SEQ_MAX)
+
+    def stop(self, author: bytes) -> None:
+        """Take a `want` or `follow` back. Records may still come until `Ended` does."""
+        if author in self._asked:
+            self._asking.append(Want(author, 0, 0))
+
+    def bisect(self, author: bytes, seq: int) -> None:
+        """Search for the first entry where the peer's chain and ours differ, up to `seq`.
+
+        Brings Compare events, and at last Diverged (or Ended, if the peer does not go along).
+
+        Raises:
+            ValueError: a range is open for this author: `stop` it, and wait for its end.
+        """
+        search = Bisection(seq)
+        self.want(author, search.ask, search.ask)
+        self._bisections[author] = search
+
+    def compared(self, compare: Compare, own_id: bytes) -> None:
+        """Answer a Compare with the id of our own entry at its seq."""
+        author = compare.author
+        search = self._bisections.get(author)
+        if search is None or search.ask != compare.record.entry.seq:
+            return
+        if not search.told(compare.record, own_id):
+            del self._bisections[author]
+            self._fault = RemoteError(Code.BAD_FIELD, "a head that the peer does not hold")
+        elif (found := search.found) is not None:
+            del self._bisections[author]
+            self._events.append(Diverged(author, found))
+        else:
+            self.want(author, search.ask, search.ask)
+
+    def consumed(self, size: int) -> None:
+        """Say that records of `size` bytes are admitted, so that as many more may come."""
+        self._to_grant += size
+
+    # --- what we serve -----------------------------------------------------------------
+
+    def local_changed(self, author: bytes) -> None:
+        """Say that `local` has a new head for `author`, after it is on disk."""
+        self._changed[author] = None
+        if author in self._wanted:
+            self._ready[author] = None
+        named = self._their_heads.get(author)
+        if named is not None and named[0] == self._held(author):
+            self._weigh(author, *named)
+
+    def next_wanted(self) -> Wanted | None:
+        """Return what to read for the peer next, or None until credit or the buffer has room.
+
+        Answer with `send_entries`, before the next call or after others.
+        """
+        if self._fault is not None or self.theirs is Phase.START or self._finishing:
+            return None
+        while self._ready:
+            # A whole frame's worth, so that no run is cut where its signature is unchecked.
+            if len(self._out) + len(self._records) >= OUTGOING_MAX or self._credit < FRAME_MAX:
+                return None
+            author = next(iter(self._ready))
+            del self._ready[author]
+            left = self._wanted.get(author)
+            if left is None:
+                continue
+            held = self._held(author)
+            if left.next_seq > held:
+                if not left.follows:
+                    del self._wanted[author]
+                    self._end(author, left.next_seq)
+                continue
+            # Many authors with a little each share a frame; two runs of one author would be
+            # read as one, whose signatures need not be checked where the first ends.
+            if author in self._sharing or ENTRIES_MAX - self._size < RECORD_MAX:
+                self._close_entries()
+            self._ready[author] = None
+            most = ENTRIES_MAX - self._size
+            return Wanted(author, left.next_seq, min(left.to_seq, held), most)
+        return None
+
+    def send_entries(self, author: bytes, records: Sequence[Record]) -> int:
+        """Send a run of a chain, from the next wanted record on; the last signature is checked.
+
+        Returns how many went: those up to the WANT's end that fit in one frame. None given
+        says that the store has no such run of `max_bytes`, which ends the WANT, unless a
+        whole frame can still be tried.
+
+        Raises:
+            ValueError: not the records that `next_wanted` named.
+        """
+        left = self._wanted.get(author)
+        if left is None:
+            return 0
+        if not records:
+            if self._size:
+                self._close_entries()
+            else:
+                del self._wanted[author]
+                self._end(author, left.next_seq)
+            return 0
+        if author in self._sharing or self._size + records[0].size > ENTRIES_MAX:
+            self._close_entries()
+        count = 0
+        for record in records[: left.to_seq - left.next_seq + 1]:
+            if record.entry.author != author or record.entry.seq != left.next_seq:
+                raise ValueError("records that the peer does not want next")
+            if record.size > min(ENTRIES_MAX - self._size, self._credit):
+                break
+            self._records += encode_record(record)
+            self._size += record.size
+            self._credit -= record.size
+            left.next_seq += 1
+            count += 1
+        if not count:
+            return 0
+        self._sharing.add(author)
+        last = records[count - 1].entry
+        known = self._their_heads.get(author)
+        if known is None or known[0] < last.seq:
+            self._remember(author, last.seq, last.id[:ID_SHORT])
+        if last.seq == left.to_seq:
+            del self._wanted[author]
+            self._ready.pop(author, None)
+        return count
+
+    def finish(self) -> None:
+        """Say DONE once what is already built is written; open wants are given up.
+
+        Records that were under way may still be received until the peer's DONE.
+        """
+        self._finishing = True
+        self._asking.clear()
+        self._wanted.clear()
+        self._ready.clear()
+
+    # --- what we say -------------------------------------------------------------------
+
+    def data_to_send(self) -> bytes:
+        """Return the next piece to write, at most STREAM_WRITE_MAX bytes; empty if none."""
+        if not self._out and self._fault is None:
+            self._fill()
+        piece = bytes(memoryview(self._out)[:STREAM_WRITE_MAX])
+        del self._out[: len(piece)]
+        return piece
+
+    def _fill(self) -> None:
+        if self.ours is Phase.START:
+            self._say(Hello(self._network, self._features))
+        if self.theirs is Phase.START or self.ours is Phase.OVER:
+            return
+        if self._finishing:
+            self._close_entries()
+            self._say(Done())
+            return
+        if self._asking:
+            for start in range(0, len(self._asking), WANTS_PER_FRAME_MAX):
+                self._say(Wants(tuple(self._asking[start : start + WANTS_PER_FRAME_MAX])))
+            self._asking.clear()
+        if self._to_grant >= CREDIT_GRANT_MIN:
+            self.in_flight -= self._to_grant
+            self._say(Credit(self._to_grant))
+            self._to_grant = 0
+        self._say_heads()
+        self._close_entries()
+        for end in self._ends:
+            self._say(end)
+        self._ends.clear()
+
+    def _say_heads(self) -> None:
+        """One frame of heads that the peer does not know: entries need not wait for all."""
+        heads: list[Head] = []
+        while self._changed and len(heads) < HEADS_PER_FRAME_MAX:
+            author = next(iter(self._changed))
+            del self._changed[author]
+            if author not in self._local:
+                continue
+            own = self._local[author]
+            known_seq, known_id = self._their_heads.get(author, (0, b""))
+            left = self._wanted.get(author)
+            if (
+                known_seq > own.seq
+                or (known_seq == own.seq and known_id == own.id[:ID_SHORT])
+                or (left is not None and left.follows)
+            ):
+                continue
+            heads.append(Head(author, own.seq, own.id[:ID_SHORT]))
+        if heads:
+            self._say(Heads(tuple(heads)))
+        if self.ours is Phase.LISTING and not self._changed:
+            self._say(Listed())
+
+    def _end(self, author: bytes, next_seq: int) -> None:
+        self._ready.pop(author, None)
+        self._ends.append(End(author, next_seq))
+
+    def _close_entries(self) -> None:
+        if self._records:
+            self._advance(Kind.ENTRIES)
+            self._out += frame(Kind.ENTRIES, bytes(self._records))
+            self._records.clear()
+            self._sharing.clear()
+            self._size = 0
+
+    def _say(self, message: Message) -> None:
+        packed = encode_message(message)
+        self._advance(_KIND_OF[type(message)])
+        self._out += packed
+
+    def _advance(self, kind: Kind) -> None:
+        if kind not in TRANSITIONS[self.ours]:
+            raise AssertionError(f"{kind.name} when {self.ours}")
+        self.ours = TRANSITIONS[self.ours][kind]
+
+
+_TALKED: Final = frozenset({Kind.HELLO, Kind.LISTED, Kind.DONE, *_TALK})
+_KIND_OF: Final[dict[type[Message], Kind]] = {
+    Hello: Kind.HELLO,
+    Heads: Kind.HEADS,
+    Listed: Kind.LISTED,
+    Wants: Kind.WANT,
+    End: Kind.END,
+    Credit: Kind.CREDIT,
+    Done: Kind.DONE,
+}

@@ -1,0 +1,76 @@
+"""What a sync session tells its driver, and what it asks the driver to read."""
+
+from __future__ import annotations
+
+import msgspec
+
+from passby.protocol.entry import Record
+
+
+class Met(msgspec.Struct, frozen=True):
+    """The peer has said HELLO; `features` are those that both sides have."""
+
+    features: int
+
+
+class CanFetch(msgspec.Struct, frozen=True):
+    """The peer says that it holds a range we lack. Answer with `want` or `follow`, or not."""
+
+    author: bytes
+    from_seq: int
+    to_seq: int
+
+
+class HeadConflict(msgspec.Struct, frozen=True):
+    """The peer names another head at our own head's seq. Answer with `bisect`."""
+
+    author: bytes
+    seq: int
+
+
+class ListRead(msgspec.Struct, frozen=True):
+    """The peer has named all it holds: what can be fetched is known."""
+
+
+class Received(msgspec.Struct, frozen=True):
+    """Records that were asked for, in order. When they are admitted, say `consumed(size)`."""
+
+    records: tuple[Record, ...]
+    size: int
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A `want` or `follow` is over; `complete` if it brought all it asked for."""
+
+    author: bytes
+    complete: bool
+
+
+class Compare(msgspec.Struct, frozen=True):
+    """The peer's entry at a seq of a bisection. Answer with `compared`."""
+
+    author: bytes
+    record: Record
+
+
+class Diverged(msgspec.Struct, frozen=True):
+    """The end of a bisection: the peer's record at the first seq where the chains differ."""
+
+    author: bytes
+    record: Record
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The peer has said DONE; this side answers with its own."""
+
+
+Event = Met | CanFetch | HeadConflict | ListRead | Received | Ended | Compare | Diverged | Finished
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What to read from the store for the peer: `from_seq` to `to_seq`, about `max_bytes`."""
+
+    author: bytes
+    from_seq: int
+    to_seq: int
+    max_bytes: int
