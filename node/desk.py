@@ -1,0 +1,508 @@
+"""The trading desk: the person's steps in a trade, and those the node takes by itself.
+
+Each step is an own entry, drafted from the fold of what is held. A step that is not this
+node's turn is refused in words that say whose it is. Confirm, commit, and whatever clears an
+ended trade follow from what the person agreed to, so the desk writes them unasked, whenever
+an entry of one of its trades arrives or a deadline passes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import trio
+
+from passby.ledger.draft import Draft, Reserve, Resolve
+from passby.node.chains import Chains
+from passby.node.clock import Clock
+from passby.node.trades import fold_of, offer_of, owed_minor, terms_in
+from passby.protocol.entry import Entry, Record
+from passby.protocol.errors import LocalError, RefusedError, RemoteError, UsageError
+from passby.protocol.limits import (
+    AMOUNT_MAX,
+    CONFIRM_WITHIN_S,
+    DESK_CHECK_S,
+    HANDOVER_GRACE_S,
+    HANDOVER_WITHIN_S,
+    PROPOSE_SKEW_MAX_S,
+    RESPOND_WITHIN_S,
+    TRADES_WATCHED_MAX,
+)
+from passby.protocol.payloads import (
+    Note,
+    Offer,
+    Propose,
+    encode_payload,
+)
+from passby.protocol.secret import code_from, secret_hash, stretch
+from passby.protocol.terms import terms_hash, terms_of
+from passby.protocol.trade import OPEN_STATES, TAKER, Leg, State, Trade
+from passby.protocol.turns import Step, turns, why_not
+from passby.protocol.types import TRADE_TYPES, EntryType, Receipted
+
+REASON_CHANGED_MIND: Final = 1
+REASON_LAPSED: Final = 2
+Salt = Callable[[int], bytes]
+log = logging.getLogger(__name__)
+
+
+class Desk:
+    """Trades of this device.
+
+    Args:
+        chains: reads what is held and appends own entries.
+        clock: for deadlines.
+        code_key: 32 secret bytes; the hand-over codes are derived from them, so that none
+            needs to be stored and a restart forgets none.
+        salt: gives so many random bytes.
+    """
+
+    def __init__(self, chains: Chains, clock: Clock, code_key: bytes, salt: Salt) -> None:
+        self._chains = chains
+        self._clock = clock
+        self._code_key = code_key
+        self._salt = salt
+        self._bell = trio.Event()
+        self._open: dict[bytes, None] = {}
+        self._writing = trio.Lock()
+        chains.on_records(self._heard)
+
+    @property
+    def me(self) -> bytes:
+        """This device's key."""
+        return self._chains.author
+
+    # --- reading -----------------------------------------------------------------------
+
+    def trade(self, trade_id: bytes) -> Trade:
+        """Return the fold of a trade, now.
+
+        Raises:
+            RefusedError: no propose with this id is held.
+        """
+        return fold_of(self._chains, trade_id, self._clock())
+
+    def trades(self) -> list[Trade]:
+        """Return the trades that this device is a party of, newest first."""
+        found: list[Trade] = []
+        for trade_id in self._chains.reader.trades(0):
+            try:
+                trade = self.trade(trade_id)
+            except RefusedError:
+                continue
+            if self.me in trade.parties():
+                found.append(trade)
+        return found
+
+    def code(self, trade: Trade) -> str | None:
+        """Return the words to tell a giver once the goods are here; None before CONFIRMED.
+
+        Where several givers bring goods, each has a code; this is the next one's.
+        """
+        if trade.state not in (State.CONFIRMED, State.IN_CUSTODY, State.NO_SHOW):
+            return None
+        for leg in trade.legs:
+            if leg.handover is None and leg.lister and trade.party(leg.to) == self.me:
+                return self._words(trade.id, leg.lister)
+        return None
+
+    # --- the person's steps ------------------------------------------------------------
+
+    async def propose(
+        self,
+        lot_id: bytes,
+        amount: int | None,
+        *,
+        handover_until_ms: int | None = None,
+        respond_within_s: int = RESPOND_WITHIN_S,
+        text: str | None = None,
+    ) -> Trade:
+        """Propose to take `amount` (all that is left by default) of a lot, at its price now.
+
+        Raises:
+            RefusedError: an own lot, one that is gone, or an amount its offer does not allow.
+        """
+        record = self._chains.reader.record(lot_id)
+        lot = self._chains.reader.lot(lot_id)
+        if record is None or lot is None:
+            raise RefusedError("This lot is not known here.", "`passby book` lists what is.")
+        if record.entry.author == self.me:
+            raise RefusedError("This is your own lot.")
+        if self._chains.is_frozen(record.entry.author):
+            raise RefusedError("Whoever lists this was caught forking its chain.")
+        offer = offer_of(record)
+        now_ms = self._clock()
+        taken = lot.remaining if amount is None else amount
+        _check_amount(offer, taken, lot.remaining)
+        until_ms = record.entry.body.facts[1]
+        if isinstance(until_ms, int) and until_ms < now_ms:
+            raise RefusedError("This offer has ended.", "`passby book` lists what is still there.")
+        if handover_until_ms is None:
+            handover_until_ms = _handover_until(offer, now_ms)
+        if handover_until_ms <= now_ms:
+            raise UsageError("The hand-over would have to be in the past.")
+
+        def draft(at_ms: int) -> list[Draft]:
+            terms = terms_of([(lot_id, offer, taken)], at_ms, text)
+            salt = self._salt(16)
+            respond_by_ms = at_ms + respond_within_s * 1000
+            return [
+                Draft(
+                    EntryType.PROPOSE,
+                    (lot_id,),
+                    (
+                        terms_hash(salt, terms),
+                        respond_by_ms,
+                        taken,
+                        TAKER,
+                        handover_until_ms,
+                    ),
+                    encode_payload(Propose(terms, salt)),
+                )
+            ]
+
+        records = await self._chains.say(draft)
+        return self.trade(records[0].entry.id)
+
+    async def accept(self, trade_id: bytes) -> Trade:
+        """Reserve every lot of this device in the trade.
+
+        Raises:
+            RefusedError: out of turn, terms that are not the offer's, or too little left.
+        """
+        async with self._writing:
+            trade = self.trade(trade_id)
+            numbers = [s.number for s in self._mine(trade, EntryType.RESERVE)]
+            if not numbers:
+                raise self._out_of_turn(trade, EntryType.RESERVE)
+            self._check_terms(trade)
+            legs = [trade.legs[number - 1] for number in numbers]
+            hashes = {leg.number: await self._hashes(trade, leg.number) for leg in legs}
+
+            def draft(at_ms: int) -> list[Draft]:
+                return [
+                    Draft(
+                        EntryType.RESERVE,
+                        (trade.id, leg.lot),
+                        (self._confirm_by(leg, at_ms), *hashes[leg.number]),
+                        move=Reserve(_seq(leg.offer), leg.amount),
+                    )
+                    for leg in legs
+                ]
+
+            await self._chains.say(draft)
+        return self.trade(trade_id)
+
+    async def handover(self, trade_id: bytes, code: str, amount: int | None) -> Trade:
+        """Hand goods over to whoever says `code`; `amount` where it is less than agreed.
+
+        Raises:
+            RefusedError: out of turn, a code that is not the receiver's, or more than agreed.
+        """
+        async with self._writing:
+            trade = self.trade(trade_id)
+            numbers = [s.number for s in self._mine(trade, EntryType.HANDOVER)]
+            if not numbers:
+                raise self._out_of_turn(trade, EntryType.HANDOVER)
+            leg = trade.legs[numbers[0] - 1]
+            handed = leg.amount if amount is None else amount
+            if not 1 <= handed <= leg.amount:
+                raise RefusedError(f"The trade is about {leg.amount}, not {handed}.")
+            holding = trade.confirm if leg.to == TAKER else trade.legs[leg.to - 1].reserve
+            holder = trade.party(leg.to)
+            if holding is None or holder is None or leg.commit is None or leg.reserve is None:
+                raise self._out_of_turn(trade, EntryType.HANDOVER)
+            secret = await trio.to_thread.run_sync(stretch, code, trade.id, self.me, holder)
+            place = 1 + trade.givers_to(leg.to).index(leg.number)
+            if secret_hash(trade.id, self.me, holder, secret) != holding.body.facts[place]:
+                raise RefusedError(
+                    "That is not the receiver's code.",
+                    "Ask for the four words again; keep the goods until they fit.",
+                )
+            brought = [up.handover for up in trade.legs if up.to == leg.number and up.handover]
+            goods = sum(_uint(entry, 1) for entry in brought) or handed
+            commit, reserve = leg.commit, leg.reserve
+
+            def draft(_at_ms: int) -> list[Draft]:
+                return [
+                    Draft(
+                        EntryType.HANDOVER,
+                        (trade.id, commit.id, holding.id, *(entry.id for entry in brought)),
+                        (secret, goods),
+                        move=Resolve(_seq(leg.offer), reserve.seq, leg.amount, handed),
+                    )
+                ]
+
+            await self._chains.say(draft)
+        return self.trade(trade_id)
+
+    async def receive(self, trade_id: bytes, amount: int | None) -> Trade:
+        """Say that goods were received: all that was handed over, or `amount`.
+
+        Raises:
+            RefusedError: out of turn.
+        """
+        async with self._writing:
+            trade = self.trade(trade_id)
+            for leg in trade.legs:
+                about = leg.handover or leg.commit
+                if trade.party(leg.to) != self.me or about is None or _is_over(trade):
+                    continue
+                if leg.goods_receipt is not None and not leg.disputed:
+                    continue
+                if leg.handover is None and amount is None:
+                    continue
+                got = _uint(leg.handover, 1) if amount is None and leg.handover else amount or 0
+                await self._say_receipt(trade, about, Receipted.GOODS, got)
+                return self.trade(trade_id)
+            raise self._out_of_turn(trade, EntryType.RECEIPT)
+
+    async def paid(self, trade_id: bytes, amount_minor: int | None) -> Trade:
+        """Say that the money was received: all of it, or `amount_minor`.
+
+        Raises:
+            RefusedError: out of turn.
+        """
+        async with self._writing:
+            trade = self.trade(trade_id)
+            for leg in trade.legs:
+                if leg.lister != self.me or leg.money_receipt or not leg.handover:
+                    continue
+                owed = (
+                    owed_minor(self._chains, trade, leg) if amount_minor is None else amount_minor
+                )
+                about = leg.goods_receipt if leg.disputed and leg.goods_receipt else leg.handover
+                await self._say_receipt(trade, about, Receipted.MONEY, owed)
+                return self.trade(trade_id)
+            raise self._out_of_turn(trade, EntryType.RECEIPT)
+
+    async def cancel(self, trade_id: bytes, text: str | None = None) -> Trade:
+        """End the trade as far as this party may: decline, release or cancel.
+
+        Raises:
+            RefusedError: it binds this party by now.
+        """
+        async with self._writing:
+            trade = self.trade(trade_id)
+            steps = self._mine(trade, EntryType.CANCEL) or self._mine(trade, EntryType.RELEASE)
+            if not steps:
+                raise self._out_of_turn(trade, EntryType.CANCEL)
+            await self._end(trade, steps, REASON_CHANGED_MIND, text)
+        return self.trade(trade_id)
+
+    # --- the node's own steps ----------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take automatic steps until cancelled."""
+        self._open = {trade.id: None for trade in self.trades() if self._is_watched(trade)}
+        while True:
+            self._bell = trio.Event()
+            for trade_id in list(self._open):
+                await self._advance(trade_id)
+            with trio.move_on_after(DESK_CHECK_S if self._open else float("inf")):
+                await self._bell.wait()
+
+    def _heard(self, records: Sequence[Record]) -> None:
+        for record in records:
+            body = record.entry.body
+            if body.type == EntryType.OFFER or body.type not in TRADE_TYPES:
+                continue
+            trade_id = record.entry.id if body.type == EntryType.PROPOSE else body.refs[0]
+            if trade_id in self._open or self._concerns_me(trade_id):
+                self._open[trade_id] = None
+                self._bell.set()
+        while len(self._open) > TRADES_WATCHED_MAX:
+            self._open.pop(next(iter(self._open)))
+
+    def _concerns_me(self, trade_id: bytes) -> bool:
+        try:
+            return self.me in self.trade(trade_id).parties()
+        except RefusedError:
+            return False
+
+    def _is_watched(self, trade: Trade) -> bool:
+        return trade.state in OPEN_STATES or any(
+            step.automatic for step in turns(trade, self._clock()) if step.party == self.me
+        )
+
+    async def _advance(self, trade_id: bytes) -> None:
+        async with self._writing:
+            try:
+                trade = self.trade(trade_id)
+                while await self._take_a_step(trade):
+                    trade = self.trade(trade_id)
+            except (LocalError, RemoteError) as error:
+                log.warning("trade %s: %s", trade_id.hex()[:12], error)
+                return
+        if not self._is_watched(trade):
+            self._open.pop(trade_id, None)
+
+    async def _take_a_step(self, trade: Trade) -> bool:
+        for step in turns(trade, self._clock()):
+            if step.party != self.me:
+                continue
+            if step.automatic:
+                return await self._take(trade, step)
+            if step.type == EntryType.RECEIPT and self._is_gift(trade, step):
+                leg = trade.legs[step.number - 1]
+                if leg.handover is not None:
+                    await self._say_receipt(trade, leg.handover, Receipted.MONEY, 0)
+                    return True
+        return False
+
+    def _is_gift(self, trade: Trade, step: Step) -> bool:
+        leg = trade.legs[step.number - 1]
+        return (
+            leg.lister == self.me
+            and leg.money_receipt is None
+            and terms_in(self._chains, trade) is not None
+            and owed_minor(self._chains, trade, leg) == 0
+        )
+
+    async def _take(self, trade: Trade, step: Step) -> bool:
+        match step.type:
+            case EntryType.CONFIRM:
+                await self._confirm(trade)
+            case EntryType.COMMIT:
+                await self._commit(trade, trade.legs[step.number - 1])
+            case EntryType.RELEASE | EntryType.CANCEL:
+                await self._end(trade, [step], REASON_LAPSED, None)
+            case _:
+                return False
+        return True
+
+    async def _confirm(self, trade: Trade) -> None:
+        hashes = await self._hashes(trade, TAKER)
+        reserves = tuple(leg.reserve.id for leg in trade.legs if leg.reserve)
+        commit_by_ms = trade.commit_by_ms or 0
+        await self._chains.say(
+            lambda _at_ms: [
+                Draft(EntryType.CONFIRM, (trade.id, *reserves), (commit_by_ms, *hashes))
+            ]
+        )
+
+    async def _commit(self, trade: Trade, leg: Leg) -> None:
+        if trade.confirm is None or leg.reserve is None:
+            return
+        refs = (trade.id, trade.confirm.id, leg.reserve.id)
+        await self._chains.say(lambda _at_ms: [Draft(EntryType.COMMIT, refs)])
+
+    async def _end(
+        self, trade: Trade, steps: Sequence[Step], reason: int, text: str | None
+    ) -> None:
+        payload = encode_payload(Note(text)) if text else None
+        drafts: list[Draft] = []
+        for step in steps:
+            if step.type == EntryType.CANCEL:
+                seen = [entry.id for leg in trade.legs for entry in (leg.commit,) if entry]
+                drafts = [Draft(EntryType.CANCEL, (trade.id, *seen), (reason,), payload)]
+                break
+            leg = trade.legs[step.number - 1]
+            if leg.reserve is None:
+                continue
+            cause = trade.cancel or next(
+                (o.release for o in trade.legs if o.release and o.lister != self.me), None
+            )
+            refs = (trade.id, leg.reserve.id, *((cause.id,) if cause else ()))
+            move = Resolve(_seq(leg.offer), leg.reserve.seq, leg.amount, 0)
+            drafts.append(Draft(EntryType.RELEASE, refs, (reason,), payload, move))
+        if drafts:
+            await self._chains.say(lambda _at_ms: drafts)
+
+    # --- parts -------------------------------------------------------------------------
+
+    async def _say_receipt(self, trade: Trade, about: Entry, kind: Receipted, amount: int) -> None:
+        if not 0 <= amount <= AMOUNT_MAX:
+            raise UsageError("An amount received is 0 or more.")
+        draft = Draft(EntryType.RECEIPT, (trade.id, about.id), (int(kind), amount))
+        await self._chains.say(lambda _at_ms: [draft])
+
+    def _mine(self, trade: Trade, kind: EntryType) -> list[Step]:
+        return [
+            step
+            for step in turns(trade, self._clock())
+            if step.party == self.me and step.type == kind
+        ]
+
+    def _out_of_turn(self, trade: Trade, kind: EntryType) -> RefusedError:
+        return RefusedError(why_not(trade, self.me, kind, self._clock()))
+
+    def _check_terms(self, trade: Trade) -> None:
+        """Refuse terms that are not what the offers say at the propose's time."""
+        now_ms = self._clock()
+        if trade.propose.at_ms > now_ms + PROPOSE_SKEW_MAX_S * 1000:
+            raise RefusedError(
+                "The propose is dated ahead of this clock.", "`passby doctor` checks the clock."
+            )
+        terms = terms_in(self._chains, trade)
+        if terms is None:
+            raise RefusedError("The terms of this propose have not arrived, or are not its own.")
+        offers: list[tuple[bytes, Offer, int]] = []
+        for leg in trade.legs:
+            record = self._chains.reader.record(leg.lot)
+            if record is None:
+                raise RefusedError("An offer of this trade has not arrived yet.", "Try again.")
+            offer = offer_of(record)
+            if leg.lister == self.me:
+                lot = self._chains.reader.lot(leg.lot)
+                _check_amount(offer, leg.amount, lot.remaining if lot else 0)
+            offers.append((leg.lot, offer, leg.amount))
+        if terms.lots != terms_of(offers, trade.propose.at_ms, None).lots:
+            raise RefusedError(
+                "The terms differ from what the offer says.",
+                "Decline with `passby cancel`, and offer anew if the price has changed.",
+            )
+
+    def _confirm_by(self, leg: Leg, at_ms: int) -> int:
+        return min(at_ms + CONFIRM_WITHIN_S * 1000, leg.handover_until_ms)
+
+    async def _hashes(self, trade: Trade, number: int) -> tuple[bytes, ...]:
+        """Return a hash for each party that may hand goods to party `number`, in order."""
+        hashes: list[bytes] = []
+        for giver in trade.givers_to(number):
+            key = trade.party(giver)
+            if key is None:
+                raise RefusedError("An offer of this trade has not arrived yet.", "Try again.")
+            words = self._words(trade.id, key)
+            secret = await trio.to_thread.run_sync(stretch, words, trade.id, key, self.me)
+            hashes.append(secret_hash(trade.id, key, self.me, secret))
+        return tuple(hashes)
+
+    def _words(self, trade_id: bytes, giver: bytes) -> str:
+        entropy = hashlib.blake2b(
+            trade_id + giver, key=self._code_key, digest_size=8, person=b"passby code"
+        ).digest()
+        return code_from(entropy)
+
+
+def _check_amount(offer: Offer, amount: int, remaining: int) -> None:
+    if amount > remaining:
+        raise RefusedError(f"Only {remaining} is left of this lot, not {amount}.")
+    if amount < min(offer.minimum, remaining) or amount < 1:
+        raise RefusedError(f"At least {offer.minimum} must be taken of this lot.")
+    if amount % offer.step and amount != remaining:
+        raise RefusedError(f"This lot is handed out in steps of {offer.step}.")
+
+
+def _handover_until(offer: Offer, now_ms: int) -> int:
+    if offer.window is not None and offer.window.until_ms > now_ms:
+        return offer.window.until_ms + HANDOVER_GRACE_S * 1000
+    return now_ms + HANDOVER_WITHIN_S * 1000
+
+
+def _is_over(trade: Trade) -> bool:
+    return trade.state in (State.SETTLED, State.RETURNED)
+
+
+def _seq(offer: Entry | None) -> int:
+    if offer is None:
+        raise AssertionError("a step on an own lot without its offer")
+    return offer.seq
+
+
+def _uint(entry: Entry, place: int) -> int:
+    value = entry.body.facts[place]
+    return value if isinstance(value, int) else 0
