@@ -177,7 +177,7 @@ def _stock(move: Move | None, view: View, author: bytes, seq: int) -> tuple[int,
 
 
 def _lot(view: View, author: bytes, lot_seq: int) -> LotStock:
-    lot = view.lot(author, lot_seq)
+    lot = view.lot_at(author, lot_seq)
     if lot is None:
         raise RefusedError("That is no lot of this device.")
     if lot.closed:

@@ -85,8 +85,7 @@ class MemoryStore:
     def _append(self, record: Record, *, checked: bool) -> None:
         entry = record.entry
         chain = self._chains.setdefault(entry.author, [])
-        if entry.seq != len(chain) + 1:
-            raise AssertionError("a batch is committed to another store than it was made for")
+        assert entry.seq == len(chain) + 1, "a batch committed to a store it was not made for"
         chain.append(record)
         self._by_id[entry.id] = (entry.author, entry.seq)
         if checked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -69,6 +69,17 @@ _HEADS: Final = _Table(
 )
 
 
+class _Author(NamedTuple):
+    """A row of authors, number 0 for one that is not there."""
+
+    number: int
+    head: Head | None
+    frozen_from: int | None
+
+
+_STRANGER: Final = _Author(0, None, None)
+
+
 def _chunked(members: Sequence[Any]) -> Iterator[Sequence[Any]]:
     start = 0
     for size in _CHUNKS:
@@ -78,13 +89,13 @@ def _chunked(members: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 class _Held:
-    """A `View` of the store, read ahead for the records in question."""
+    """A `View` of the store, read ahead for the records in question, else as it is asked."""
 
     def __init__(self, store: SqliteStore, records: Iterable[Record]) -> None:
         self._store = store
-        self._authors: dict[bytes, tuple[int, Head | None, int | None]] = {}
-        self._lots: dict[tuple[bytes, int], LotStock] = {}
-        self._reserves: dict[tuple[bytes, int], Reserve] = {}
+        self._authors: dict[bytes, _Author] = {}
+        self._lots: dict[tuple[bytes, int], LotStock | None] = {}
+        self._reserves: dict[tuple[bytes, int], Reserve | None] = {}
         keys: dict[bytes, None] = {}
         stocked: list[Entry] = []
         for record in records:
@@ -96,12 +107,13 @@ class _Held:
         self._read_stock(stocked)
 
     def _read_authors(self, keys: Sequence[bytes]) -> None:
+        self._authors.update(dict.fromkeys(keys, _STRANGER))
         for chunk in _chunked(keys):
             for number, key, seq, head_id, at_ms, frozen_from in self._store.select_in(
                 "SELECT number, key, seq, head_id, at_ms, frozen_from FROM authors WHERE key", chunk
             ):
                 head = Head(seq, head_id, at_ms) if seq else None
-                self._authors[key] = (number, head, frozen_from)
+                self._authors[key] = _Author(number, head, frozen_from)
                 self._store.remember(key, number)
 
     def _read_stock(self, entries: Sequence[Entry]) -> None:
@@ -109,51 +121,68 @@ class _Held:
         reserves: dict[int, bytes] = {}
         for entry in entries:
             author = entry.body.author
-            number, head, _ = self._authors.get(author, (0, None, None))
-            if head is None:
-                continue
+            held = self._authors[author]
             lot_seq, _, reserve_seq, *_ = entry.body.stock
-            # What is above the head comes with the records themselves.
-            if lot_seq <= head.seq:
-                lots[number << SEQ_BITS | lot_seq] = author
-            if reserve_seq <= head.seq and names_reserve(entry):
-                reserves[number << SEQ_BITS | reserve_seq] = author
-        for chunk in _chunked(list(lots)):
+            # What is above the head is not here, but comes with the records themselves.
+            known = held.head.seq if held.head is not None else 0
+            self._lots[author, lot_seq] = None
+            if lot_seq <= known:
+                lots[held.number << SEQ_BITS | lot_seq] = author
+            if names_reserve(entry):
+                self._reserves[author, reserve_seq] = None
+                if reserve_seq <= known:
+                    reserves[held.number << SEQ_BITS | reserve_seq] = author
+        self._read_lots(lots)
+        self._read_reserves(reserves)
+
+    def _read_lots(self, places: dict[int, bytes]) -> None:
+        for chunk in _chunked(list(places)):
             for place, lot_id, last_seq, remaining, reserved, closed in self._store.select_in(
                 "SELECT place, id, last_seq, remaining, reserved, closed FROM lots WHERE place",
                 chunk,
             ):
                 lot_seq = place & SEQ_MASK
-                self._lots[lots[place], lot_seq] = LotStock(
+                self._lots[places[place], lot_seq] = LotStock(
                     lot_id, lot_seq, last_seq, remaining, reserved, bool(closed)
                 )
-        for chunk in _chunked(list(reserves)):
+
+    def _read_reserves(self, places: dict[int, bytes]) -> None:
+        for chunk in _chunked(list(places)):
             for place, reserve_id, propose_id, lot_seq, amount, resolved in self._store.select_in(
                 "SELECT place, id, propose_id, lot_seq, amount, resolved_seq FROM reserves"
                 " WHERE place",
                 chunk,
             ):
                 seq = place & SEQ_MASK
-                self._reserves[reserves[place], seq] = Reserve(
+                self._reserves[places[place], seq] = Reserve(
                     reserve_id, propose_id, seq, lot_seq, amount, resolved
                 )
 
+    def _author(self, author: bytes) -> _Author:
+        if author not in self._authors:
+            self._read_authors([author])
+        return self._authors[author]
+
     def head(self, author: bytes) -> Head | None:
-        held = self._authors.get(author)
-        return None if held is None else held[1]
+        return self._author(author).head
 
     def frozen_from(self, author: bytes) -> int | None:
-        held = self._authors.get(author)
-        return None if held is None else held[2]
+        return self._author(author).frozen_from
 
     def record_at(self, author: bytes, seq: int) -> Record | None:
-        return self._store.record_at(author, seq) if author in self._authors else None
+        return self._store.record_at(author, seq)
 
     def lot_at(self, author: bytes, lot_seq: int) -> LotStock | None:
-        return self._lots.get((author, lot_seq))
+        if (author, lot_seq) not in self._lots:
+            self._lots[author, lot_seq] = None
+            self._read_lots({self._author(author).number << SEQ_BITS | lot_seq: author})
+        return self._lots[author, lot_seq]
 
     def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
-        return self._reserves.get((author, seq))
+        if (author, seq) not in self._reserves:
+            self._reserves[author, seq] = None
+            self._read_reserves({self._author(author).number << SEQ_BITS | seq: author})
+        return self._reserves[author, seq]
 
 
 class SqliteStore(SqliteReader):
