@@ -448,7 +448,8 @@ class Session:
 
         Answer with `send_entries`, before the next call or after others.
         """
-        if self._fault is not None or self.theirs is Phase.START or self._finishing:
+        talking = Phase.START not in (self.ours, self.theirs)
+        if self._fault is not None or not talking or self._finishing:
             return None
         while self._ready:
             # A whole frame's worth, so that no run is cut where its signature is unchecked.
