@@ -9,46 +9,48 @@ names; all ways end at the taker. The steps, in order:
 
 What arrives late or in another order changes nothing: the fold looks at the set alone. Order
 matters only inside one author's chain, where it is objective: release against commit, cancel
-against reserve or confirm. A state that a deadline brings is a view of (set, now) and moves
-when late entries come; a proven fault never goes away again.
+against reserve or confirm. Two kinds of answer come out:
+
+- The state is a view of (set, now) and moves when late entries come.
+- A fault stands on two or three entries that the accused signed or named, whatever else is
+  known, and never goes away again. So a fault never asks which of two reserves or confirms
+  counts, and where an entry names as its cause one that nobody has shown, it waits for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
+from passby.protocol.breach import Mine, faults, unshown
 from passby.protocol.entry import Entry
-from passby.protocol.limits import DELIVERED_AFTER_S, DISPUTE_WITHIN_S
-from passby.protocol.secret import secret_hash
-from passby.protocol.types import EntryType, Receipted
-
-TAKER: Final = 0
-
-
-class State(StrEnum):
-    """Where a trade stands."""
-
-    PROPOSED = "PROPOSED"
-    RESERVED = "RESERVED"
-    CONFIRMED = "CONFIRMED"
-    IN_CUSTODY = "IN_CUSTODY"
-    DELIVERED = "DELIVERED"
-    SETTLED = "SETTLED"
-    DECLINED = "DECLINED"
-    LAPSED = "LAPSED"
-    WITHDRAWN = "WITHDRAWN"
-    CANCELLED = "CANCELLED"
-    RETURNED = "RETURNED"
-    NO_SHOW = "NO_SHOW"
-    DISPUTED = "DISPUTED"
-
-
-OPEN_STATES: Final = frozenset(
-    {State.PROPOSED, State.RESERVED, State.CONFIRMED, State.IN_CUSTODY, State.DELIVERED}
+from passby.protocol.errors import RemoteError
+from passby.protocol.legs import (
+    OPEN_STATES,
+    TAKER,
+    Fault,
+    Leg,
+    State,
+    Trade,
+    causes,
+    kept_goods,
+    uint_fact,
 )
+from passby.protocol.secret import secret_hash
+from passby.protocol.types import EntryType, Receipted, check_shape
+
+__all__ = [
+    "OPEN_STATES",
+    "TAKER",
+    "TIMEOUTS",
+    "Fault",
+    "Leg",
+    "State",
+    "Timeout",
+    "Trade",
+    "fold",
+    "kept_goods",
+]
 
 
 class Timeout(NamedTuple):
@@ -80,157 +82,85 @@ TIMEOUTS: Final[dict[State, Timeout]] = {
 """No timeout puts anybody at fault: an outage alone is nobody's."""
 
 
-class Fault(NamedTuple):
-    """A breach that `evidence` proves by itself, two or three entries of the accused."""
-
-    accused: bytes
-    rule: str
-    evidence: tuple[bytes, ...]
-
-
-@dataclass(slots=True)
-class Leg:
-    """One lot of the propose, and the entries that count for it."""
-
-    number: int
-    lot: bytes
-    amount: int
-    to: int
-    handover_until_ms: int
-    offer: Entry | None = None
-    declined: Entry | None = None
-    reserve: Entry | None = None
-    commit: Entry | None = None
-    release: Entry | None = None
-    handover: Entry | None = None
-    returned: Entry | None = None
-    goods_receipt: Entry | None = None
-    money_receipt: Entry | None = None
-    disputed: bool = False
-
-    @property
-    def lister(self) -> bytes | None:
-        """The lot's author, or None while the offer has not arrived."""
-        return self.offer.author if self.offer else None
-
-    @property
-    def delivered_after_ms(self) -> int:
-        """When silence of the receiver counts as delivery."""
-        handed_at = self.handover.at_ms if self.handover else 0
-        return max(handed_at, self.handover_until_ms) + DELIVERED_AFTER_S * 1000
-
-
-@dataclass(slots=True)
-class Trade:
-    """The fold's result."""
-
-    propose: Entry
-    legs: list[Leg]
-    state: State = State.PROPOSED
-    confirm: Entry | None = None
-    cancel: Entry | None = None
-    commit_by_ms: int | None = None
-    faults: list[Fault] = field(default_factory=list)
-
-    @property
-    def id(self) -> bytes:
-        """The propose's id, which names the trade."""
-        return self.propose.id
-
-    @property
-    def taker(self) -> bytes:
-        """The author of the propose."""
-        return self.propose.author
-
-    @property
-    def respond_by_ms(self) -> int:
-        """Until when listers may reserve."""
-        return _uint(self.propose, 1)
-
-    def party(self, number: int) -> bytes | None:
-        """Return the key of party `number`, or None while its offer is unknown."""
-        return self.taker if number == TAKER else self.legs[number - 1].lister
-
-    def parties(self) -> set[bytes]:
-        """Return every known party's key."""
-        return {self.taker, *(leg.lister for leg in self.legs if leg.lister)}
-
-    def givers_to(self, number: int) -> tuple[int, ...]:
-        """Return who may hand goods to party `number`, in number order, returns included.
-
-        That is every lot that goes to it, and for a lot also the party its goods go to.
-        """
-        givers = {leg.number for leg in self.legs if leg.to == number}
-        if number != TAKER:
-            givers.add(self.legs[number - 1].to)
-        return tuple(sorted(givers))
-
-
 def fold(propose: Entry, entries: Iterable[Entry], now_ms: int) -> Trade:
     """Return the trade that `entries` (offers named by the propose among them) amount to.
 
-    Entries that do not count, being void, late, doubled or somebody else's, are passed over;
-    those that prove a breach are in `faults`. The order of `entries` does not matter.
+    The propose must have passed `check_shape`. Entries that do not count, being void, late,
+    doubled, misshapen or somebody else's, are passed over; those that prove a breach are in
+    `faults`. The order of `entries` does not matter.
     """
-    unique = {entry.id: entry for entry in entries}
-    ordered = sorted(unique.values(), key=lambda entry: (entry.author, entry.seq, entry.id))
-    trade = Trade(propose, _legs(propose, unique))
-    mine: dict[int, list[Entry]] = {}
-    for entry in ordered:
-        if entry.body.refs and entry.body.refs[0] == propose.id:
-            mine.setdefault(entry.body.type, []).append(entry)
-    _count_reserves(trade, mine)
-    _count_confirm(trade, mine)
-    _count_releases(trade, mine)
-    _count_cancels(trade, mine)
-    _count_commits(trade, mine)
+    known = {entry.id: entry for entry in entries}
+    trade = Trade(propose, _legs(propose, known))
+    mine = _steps_of(propose, known.values())
+    _gather(trade, mine)
+    _count_reserves(trade)
+    _count_confirm(trade)
+    _count_commits(trade)
     _count_handovers(trade, mine)
-    _count_receipts(trade, mine, unique)
-    _judge_releases(trade, mine)
+    _count_receipts(trade, mine, known)
+    trade.unshown = unshown(trade, known)
+    trade.faults = faults(trade, mine)
     trade.state = _state(trade, now_ms)
     return trade
 
 
-def _uint(entry: Entry, place: int) -> int:
-    value = entry.body.facts[place]
-    return value if isinstance(value, int) else 0
-
-
-def _legs(propose: Entry, unique: dict[bytes, Entry]) -> list[Leg]:
+def _legs(propose: Entry, known: dict[bytes, Entry]) -> list[Leg]:
     legs: list[Leg] = []
     for number, lot in enumerate(propose.body.refs, 1):
-        offer = unique.get(lot)
-        if offer is not None and offer.body.type != EntryType.OFFER:
+        amount, to, until_ms = (uint_fact(propose, 3 * number - 1 + place) for place in range(3))
+        offer = known.get(lot)
+        if offer is not None and (offer.body.type != EntryType.OFFER or not _well_shaped(offer)):
             offer = None
-        at = 3 * number - 1
-        legs.append(
-            Leg(
-                number,
-                lot,
-                _uint(propose, at),
-                _uint(propose, at + 1),
-                _uint(propose, at + 2),
-                offer,
-            )
-        )
+        legs.append(Leg(number, lot, amount, to, until_ms, offer))
     return legs
 
 
-def _count_reserves(trade: Trade, mine: dict[int, list[Entry]]) -> None:
+def _well_shaped(entry: Entry) -> bool:
+    try:
+        check_shape(entry.body)
+    except RemoteError:
+        return False
+    return True
+
+
+def _steps_of(propose: Entry, entries: Iterable[Entry]) -> Mine:
+    mine: Mine = {}
+    named = (
+        entry
+        for entry in entries
+        if entry.body.refs and entry.body.refs[0] == propose.id and _well_shaped(entry)
+    )
+    for entry in sorted(named, key=lambda entry: (entry.author, entry.seq, entry.id)):
+        mine.setdefault(entry.body.type, []).append(entry)
+    return mine
+
+
+def _gather(trade: Trade, mine: Mine) -> None:
+    """Put each party's entries where they belong, whether they will count or not."""
+    by_taker = (entry for entry in mine.get(EntryType.CONFIRM, ()) if entry.author == trade.taker)
+    trade.confirms = list(by_taker)
+    by_taker = (entry for entry in mine.get(EntryType.CANCEL, ()) if entry.author == trade.taker)
+    trade.cancels = list(by_taker)
+    trade.cancel = trade.cancels[0] if trade.cancels else None
     for leg in trade.legs:
-        own = [
-            entry
-            for entry in mine.get(EntryType.RESERVE, ())
-            if entry.author == leg.lister and entry.body.refs[1] == leg.lot
-        ]
-        first = own[0] if own else None
-        if len(own) > 1:
-            trade.faults.append(Fault(own[0].author, "reserved twice", (own[0].id, own[1].id)))
-        for cancel in mine.get(EntryType.CANCEL, ()):
-            if cancel.author == leg.lister and cancel.author != trade.taker:
-                if first is None or cancel.seq < first.seq:
-                    leg.declined = cancel
-                break
+
+        def own(kind: EntryType, leg: Leg = leg) -> Iterator[Entry]:
+            return (entry for entry in mine.get(kind, ()) if entry.author == leg.lister)
+
+        leg.reserves = [entry for entry in own(EntryType.RESERVE) if entry.body.refs[1] == leg.lot]
+        if leg.lister != trade.taker:
+            leg.refusals = list(own(EntryType.CANCEL))
+        ids = {entry.id for entry in leg.reserves}
+        leg.commits = [entry for entry in own(EntryType.COMMIT) if entry.body.refs[2] in ids]
+        leg.releases = [entry for entry in own(EntryType.RELEASE) if entry.body.refs[1] in ids]
+
+
+def _count_reserves(trade: Trade) -> None:
+    for leg in trade.legs:
+        first = leg.reserves[0] if leg.reserves else None
+        refusal = next(iter(leg.refusals), None)
+        if refusal and (first is None or refusal.seq < first.seq):
+            leg.declined = refusal
         if (
             first is not None
             and leg.declined is None
@@ -239,159 +169,101 @@ def _count_reserves(trade: Trade, mine: dict[int, list[Entry]]) -> None:
             and len(first.body.facts) == 1 + len(trade.givers_to(leg.number))
         ):
             leg.reserve = first
+        counted = leg.reserve or first
+        if counted is not None:
+            leg.release = next(
+                (entry for entry in leg.releases if entry.body.refs[1] == counted.id), None
+            )
     reserves = [leg.reserve for leg in trade.legs if leg.reserve]
     if len(reserves) == len(trade.legs):
-        trade.commit_by_ms = min(_uint(reserve, 0) for reserve in reserves)
+        trade.commit_by_ms = min(uint_fact(reserve, 0) for reserve in reserves)
 
 
-def _count_confirm(trade: Trade, mine: dict[int, list[Entry]]) -> None:
-    own = [entry for entry in mine.get(EntryType.CONFIRM, ()) if entry.author == trade.taker]
-    if len(own) > 1:
-        trade.faults.append(Fault(trade.taker, "confirmed twice", (own[0].id, own[1].id)))
-    if not own or trade.commit_by_ms is None:
+def _count_confirm(trade: Trade) -> None:
+    if not trade.confirms or trade.commit_by_ms is None:
         return
-    first = own[0]
-    reserves = tuple(leg.reserve.id for leg in trade.legs if leg.reserve)
+    first = trade.confirms[0]
     if (
-        first.body.refs[1:] == reserves
-        and _uint(first, 0) == trade.commit_by_ms
+        first.body.refs[1:] == tuple(leg.reserve.id for leg in trade.legs if leg.reserve)
+        and uint_fact(first, 0) == trade.commit_by_ms
         and first.at_ms <= trade.commit_by_ms
         and len(first.body.facts) == 1 + len(trade.givers_to(TAKER))
+        and (trade.cancel is None or first.seq < trade.cancel.seq)
     ):
         trade.confirm = first
 
 
-def _count_releases(trade: Trade, mine: dict[int, list[Entry]]) -> None:
+def _count_commits(trade: Trade) -> None:
     for leg in trade.legs:
-        for entry in mine.get(EntryType.RELEASE, ()):
-            if entry.author == leg.lister and leg.reserve and entry.body.refs[1] == leg.reserve.id:
-                leg.release = entry
-                break
-
-
-def _count_cancels(trade: Trade, mine: dict[int, list[Entry]]) -> None:
-    """Let a taker's cancel count: freely before its confirm, with a cause after it."""
-    releases = {
-        entry.id for entry in mine.get(EntryType.RELEASE, ()) if entry.author != trade.taker
-    }
-    for cancel in mine.get(EntryType.CANCEL, ()):
-        if cancel.author != trade.taker or trade.cancel is not None:
+        if not leg.commits or trade.confirm is None or leg.reserve is None:
             continue
-        if trade.confirm is None or cancel.seq < trade.confirm.seq:
-            trade.cancel = cancel
-            trade.confirm = None
-            continue
-        named = set(cancel.body.refs[1:])
-        commits = _commits_named_by_law(trade, mine)
-        all_named = len(commits) == len(trade.legs) and commits <= named
-        late = trade.commit_by_ms is not None and cancel.at_ms > trade.commit_by_ms
-        if (late and not all_named) or named & releases:
-            trade.cancel = cancel
-        else:
-            trade.faults.append(
-                Fault(
-                    trade.taker,
-                    "cancelled after confirming",
-                    (trade.confirm.id, cancel.id, *sorted(named & commits)),
-                )
-            )
-
-
-def _commits_named_by_law(trade: Trade, mine: dict[int, list[Entry]]) -> set[bytes]:
-    """Return the ids of one timely commit of each lister, whatever a cancel says."""
-    return {entry.id for leg in trade.legs if (entry := _timely_commit(trade, leg, mine))}
-
-
-def _timely_commit(trade: Trade, leg: Leg, mine: dict[int, list[Entry]]) -> Entry | None:
-    if trade.confirm is None or leg.reserve is None or trade.commit_by_ms is None:
-        return None
-    for entry in mine.get(EntryType.COMMIT, ()):
-        if entry.author == leg.lister and entry.body.refs[1:] == (
-            trade.confirm.id,
-            leg.reserve.id,
+        first = leg.commits[0]
+        released = leg.release is not None and leg.release.seq < first.seq
+        if (
+            first.body.refs[1:] == (trade.confirm.id, leg.reserve.id)
+            and first.at_ms <= uint_fact(trade.confirm, 0)
+            and not released
         ):
-            released = leg.release is not None and leg.release.seq < entry.seq
-            return None if released or entry.at_ms > trade.commit_by_ms else entry
-    return None
+            leg.commit = first
 
 
-def _count_commits(trade: Trade, mine: dict[int, list[Entry]]) -> None:
+def _count_handovers(trade: Trade, mine: Mine) -> None:
+    """Count handovers and returns that reveal what the receiver kept for this very giver.
+
+    The secret is proof of custody by itself: neither commits nor deadlines are asked, and it
+    may open any document of the receiver, so that nobody undoes a handover by bringing out
+    an older confirm later.
+    """
+    handovers = mine.get(EntryType.HANDOVER, ())
     for leg in trade.legs:
-        leg.commit = _timely_commit(trade, leg, mine)
-        own = [
+        documents = trade.confirms if leg.to == TAKER else trade.legs[leg.to - 1].reserves
+        leg.handovers = [
             entry
-            for entry in mine.get(EntryType.COMMIT, ())
+            for entry in handovers
             if entry.author == leg.lister
-            and leg.reserve is not None
-            and entry.body.refs[2] == leg.reserve.id
+            and entry.body.stock
+            and leg.offer is not None
+            and entry.body.stock[0] == leg.offer.seq
+            and _reveals(trade, leg.number, leg.to, documents, entry)
         ]
-        if len(own) > 1:
-            trade.faults.append(Fault(own[0].author, "committed twice", (own[0].id, own[1].id)))
+        leg.handover = leg.handovers[0] if leg.handovers else None
+    for leg in trade.legs:
+        brought = {entry.id for entry in leg.handovers}
+        leg.returns = [
+            entry
+            for entry in handovers
+            if entry.author == trade.party(leg.to)
+            and not entry.body.stock
+            and brought & set(entry.body.refs[3:])
+            and _reveals(trade, leg.to, leg.number, leg.reserves, entry)
+        ]
+        leg.returned = leg.returns[0] if leg.returns else None
 
 
-def _reveals(trade: Trade, giver: int, holder: int, document: Entry, secret: object) -> bool:
-    """Tell whether `secret` opens what `holder` committed to for `giver` in `document`."""
+def _reveals(
+    trade: Trade, giver: int, holder: int, documents: list[Entry], handover: Entry
+) -> bool:
+    """Tell whether `handover` opens what `holder` kept for `giver` in the document it names."""
     giver_key, holder_key = trade.party(giver), trade.party(holder)
     givers = trade.givers_to(holder)
-    if giver_key is None or holder_key is None or not isinstance(secret, bytes):
+    secret = handover.body.facts[0]
+    document = next((entry for entry in documents if entry.id == handover.body.refs[2]), None)
+    if (
+        giver_key is None
+        or holder_key is None
+        or document is None
+        or not isinstance(secret, bytes)
+        or len(document.body.facts) != 1 + len(givers)
+    ):
         return False
     expected = document.body.facts[1 + givers.index(giver)]
     return secret_hash(trade.id, giver_key, holder_key, secret) == expected
 
 
-def _holds(trade: Trade, number: int) -> Entry | None:
-    """Return the entry in which party `number` committed to its secrets."""
-    return trade.confirm if number == TAKER else trade.legs[number - 1].reserve
-
-
-def _count_handovers(trade: Trade, mine: dict[int, list[Entry]]) -> None:
-    """Count handovers from the givers' end of each way on, then returns against it."""
-    handovers = mine.get(EntryType.HANDOVER, ())
-    for leg in _in_order_of_custody(trade):
-        holding = _holds(trade, leg.to)
-        brought = {up.handover.id for up in trade.legs if up.to == leg.number and up.handover}
-        for entry in handovers:
-            if (
-                entry.author == leg.lister
-                and entry.body.stock
-                and leg.offer is not None
-                and entry.body.stock[0] == leg.offer.seq
-                and holding is not None
-                and entry.body.refs[2] == holding.id
-                and brought <= set(entry.body.refs[3:])
-                and _reveals(trade, leg.number, leg.to, holding, entry.body.facts[0])
-            ):
-                leg.handover = entry
-                break
-    for leg in trade.legs:
-        for entry in handovers:
-            if (
-                not entry.body.stock
-                and leg.handover is not None
-                and leg.reserve is not None
-                and entry.author == trade.party(leg.to)
-                and entry.body.refs[2] == leg.reserve.id
-                and leg.handover.id in entry.body.refs[3:]
-                and _reveals(trade, leg.to, leg.number, leg.reserve, entry.body.facts[0])
-            ):
-                leg.returned = entry
-                break
-
-
-def _in_order_of_custody(trade: Trade) -> list[Leg]:
-    def hops(leg: Leg) -> int:
-        count, at = 0, leg.to
-        while at != TAKER:
-            count, at = count + 1, trade.legs[at - 1].to
-        return count
-
-    return sorted(trade.legs, key=lambda leg: (-hops(leg), leg.number))
-
-
-def _count_receipts(trade: Trade, mine: dict[int, list[Entry]], unique: dict[bytes, Entry]) -> None:
+def _count_receipts(trade: Trade, mine: Mine, known: dict[bytes, Entry]) -> None:
     receipts = mine.get(EntryType.RECEIPT, ())
     for leg in trade.legs:
-        about = {entry.id for entry in (leg.handover, leg.commit) if entry}
+        about = {entry.id for entry in (*leg.handovers, *leg.commits)}
         receiver = trade.party(leg.to)
         goods = [
             entry
@@ -400,86 +272,51 @@ def _count_receipts(trade: Trade, mine: dict[int, list[Entry]], unique: dict[byt
             and entry.author == receiver
             and entry.body.refs[1] in about
         ]
-        named_by_giver = set(about)
-        named_by_giver.update(entry.id for entry in goods)
-        for entry in receipts:
-            if (
-                entry.body.facts[0] == Receipted.MONEY
-                and entry.author == leg.lister
-                and entry.body.refs[1] in named_by_giver
-            ):
-                leg.money_receipt = entry
-                break
+        about.update(entry.id for entry in goods)
+        money = (
+            entry
+            for entry in receipts
+            if entry.body.facts[0] == Receipted.MONEY
+            and entry.author == leg.lister
+            and entry.body.refs[1] in about
+        )
+        leg.money_receipt = next(money, None)
         if goods:
             leg.goods_receipt = goods[-1]
-            leg.disputed = _is_disputed(leg, goods, unique)
+            leg.disputed = _is_disputed(leg, goods, known)
+        if leg.returned is not None:
+            adjusts = (
+                entry
+                for entry in known.values()
+                if entry.body.type == EntryType.ADJUST
+                and entry.author == leg.lister
+                and leg.returned.id in entry.body.refs
+            )
+            leg.put_back = min(adjusts, key=lambda entry: (entry.seq, entry.id), default=None)
 
 
-def _is_disputed(leg: Leg, goods: list[Entry], unique: dict[bytes, Entry]) -> bool:
-    newest = goods[-1]
+def _is_disputed(leg: Leg, goods: list[Entry], known: dict[bytes, Entry]) -> bool:
+    newest = uint_fact(goods[-1], 1)
     if leg.handover is not None:
-        handed = _uint(leg.handover, 1)
-        if _uint(newest, 1) == handed:
+        handed = uint_fact(leg.handover, 1)
+        timely = (entry for entry in goods if entry.at_ms <= leg.delivered_after_ms)
+        if newest == handed or all(uint_fact(entry, 1) == handed for entry in timely):
             return False
-        if all(
-            entry.at_ms > leg.delivered_after_ms or _uint(entry, 1) == handed for entry in goods
-        ):
-            return False
+    elif newest == 0:
+        # "I got nothing", while the giver claims nothing: they agree.
+        return False
     answers = {entry.id for entry in goods}
     return not any(
         entry.author == leg.lister
         and entry.body.type in (EntryType.ADJUST, EntryType.RECEIPT)
         and answers & set(entry.body.refs)
-        for entry in unique.values()
+        for entry in known.values()
     )
-
-
-def _judge_releases(trade: Trade, mine: dict[int, list[Entry]]) -> None:
-    """Prove releases that broke a commit, or left with goods in custody."""
-    cancels = {entry.id for entry in mine.get(EntryType.CANCEL, ()) if entry.author == trade.taker}
-    for leg in trade.legs:
-        release = leg.release
-        if release is None:
-            continue
-        if leg.commit is not None and leg.commit.seq < release.seq:
-            others = {
-                entry.id
-                for entry in mine.get(EntryType.RELEASE, ())
-                if entry.author != release.author
-            }
-            caused = bool(set(release.body.refs[2:]) & (cancels | others))
-            if not caused and release.at_ms <= leg.handover_until_ms:
-                trade.faults.append(
-                    Fault(release.author, "released after commit", (leg.commit.id, release.id))
-                )
-        brought = kept_goods(trade, leg)
-        if (
-            brought is not None
-            and leg.reserve is not None
-            and release.at_ms < leg.handover_until_ms + DISPUTE_WITHIN_S * 1000
-        ):
-            trade.faults.append(
-                Fault(
-                    release.author,
-                    "released with goods in custody",
-                    (brought.id, leg.reserve.id, release.id),
-                )
-            )
-
-
-def kept_goods(trade: Trade, leg: Leg) -> Entry | None:
-    """Return a handover to this lot's lister that was neither passed on nor returned."""
-    if leg.handover is not None:
-        return None
-    for up in trade.legs:
-        if up.to == leg.number and up.handover is not None and up.returned is None:
-            return up.handover
-    return None
 
 
 def _state(trade: Trade, now_ms: int) -> State:
     legs = trade.legs
-    if any(leg.handover or leg.goods_receipt for leg in legs):
+    if any(leg.handover or leg.received for leg in legs):
         return _state_of_goods(trade, now_ms)
     if trade.cancel is not None:
         return State.CANCELLED
@@ -500,35 +337,39 @@ def _unless_past(state: State, deadline_ms: int, now_ms: int) -> State:
 
 
 def _state_after_release(trade: Trade) -> State:
-    released = [leg for leg in trade.legs if leg.release]
-    if not any(leg.commit for leg in released):
-        lapsed = trade.commit_by_ms if trade.commit_by_ms is not None else trade.respond_by_ms
-        free = all(leg.release and leg.release.at_ms > lapsed for leg in released)
-        return State.LAPSED if free else State.WITHDRAWN
-    waited = all(
-        leg.release and leg.release.at_ms > leg.handover_until_ms for leg in released
-    ) and all(leg.commit for leg in trade.legs)
-    return State.NO_SHOW if waited else State.CANCELLED
+    """Name the end by the first cause: releases that only follow another one say nothing."""
+    lapsed_ms = trade.respond_by_ms if trade.commit_by_ms is None else trade.commit_by_ms
+    causes = [
+        (leg, leg.release)
+        for leg in trade.legs
+        if leg.release is not None and not causes(leg.release)
+    ]
+    if any(release.at_ms <= lapsed_ms for leg, release in causes if not leg.commits):
+        return State.WITHDRAWN
+    if any(release.at_ms <= leg.handover_until_ms for leg, release in causes if leg.commits):
+        return State.CANCELLED
+    return State.NO_SHOW if all(leg.commit for leg in trade.legs) else State.LAPSED
 
 
 def _state_of_goods(trade: Trade, now_ms: int) -> State:
     legs = trade.legs
-    if any(leg.disputed for leg in legs):
+    if any(leg.disputed or (kept_goods(trade, leg) and leg.release) for leg in legs):
         return State.DISPUTED
-    if any(kept_goods(trade, leg) and leg.release for leg in legs):
-        return State.DISPUTED
-    handed = [leg for leg in legs if leg.handover]
-    if handed and all(leg.returned for leg in handed):
+    moved = [leg for leg in legs if leg.handover or leg.received]
+    if all(leg.returned for leg in moved):
         return State.RETURNED
-    if any(_passed_on(leg, now_ms) is False for leg in legs):
+    if any(_is_under_way(trade, leg, now_ms) for leg in legs):
         return State.IN_CUSTODY
-    if all(leg.money_receipt for leg in legs):
-        return State.SETTLED
-    return State.DELIVERED
+    paid = all(leg.money_receipt for leg in moved if not leg.returned)
+    return State.SETTLED if paid else State.DELIVERED
 
 
-def _passed_on(leg: Leg, now_ms: int) -> bool:
-    """Tell whether a leg's goods count as received: by receipt, or by 24 h of silence."""
-    if leg.handover is None:
-        return leg.goods_receipt is not None and leg.money_receipt is not None
-    return leg.goods_receipt is not None or now_ms > leg.delivered_after_ms
+def _is_under_way(trade: Trade, leg: Leg, now_ms: int) -> bool:
+    """Tell whether a leg's goods may still arrive, by receipt or by 24 h of silence."""
+    if leg.goods_receipt is not None or leg.returned is not None:
+        return False
+    if leg.handover is not None:
+        return now_ms <= leg.delivered_after_ms
+    if kept_goods(trade, leg) is not None:
+        return True
+    return leg.release is None and now_ms <= leg.handover_until_ms

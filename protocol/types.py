@@ -162,7 +162,7 @@ SHAPES: Final[dict[int, Shape]] = {
     EntryType.COMMIT: Shape(3, 3, _WITHOUT, _none),
     EntryType.HANDOVER: Shape(3, REFS_MAX, _EITHER, _secret_amount),
     EntryType.RECEIPT: Shape(2, 2, _WITHOUT, _receipt),
-    EntryType.RELEASE: Shape(2, 3, _WITH, _reason),
+    EntryType.RELEASE: Shape(2, REFS_MAX, _WITH, _reason),
     EntryType.CANCEL: Shape(1, REFS_MAX, _WITHOUT, _reason),
 }
 
