@@ -175,13 +175,16 @@ class _Held:
     def lot_at(self, author: bytes, lot_seq: int) -> LotStock | None:
         if (author, lot_seq) not in self._lots:
             self._lots[author, lot_seq] = None
-            self._read_lots({self._author(author).number << SEQ_BITS | lot_seq: author})
+            # A peer's number may be anything: beyond a seq it would reach into other chains.
+            if lot_seq <= SEQ_MASK:
+                self._read_lots({self._author(author).number << SEQ_BITS | lot_seq: author})
         return self._lots[author, lot_seq]
 
     def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
         if (author, seq) not in self._reserves:
             self._reserves[author, seq] = None
-            self._read_reserves({self._author(author).number << SEQ_BITS | seq: author})
+            if seq <= SEQ_MASK:
+                self._read_reserves({self._author(author).number << SEQ_BITS | seq: author})
         return self._reserves[author, seq]
 
 

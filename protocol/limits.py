@@ -194,3 +194,32 @@ DEFAULT_RADIUS_M: Final = 3_000
 """Who names no radius goes this far: forty minutes on foot, ten by bicycle."""
 MATCHES_MAX: Final = 1_000
 """Matches of one question: more than anybody reads, or a page shows."""
+
+# --- the node itself ---------------------------------------------------------------------
+EXPIRE_EVERY_S: Final = 30
+"""How often the books let go of what has ended; matching checks each lot's end anyway."""
+LOAD_SLICE: Final = 256
+"""Lots read at start between two looks at the network."""
+SHOWN_SCAN_MAX: Final = 20_000
+"""Lots looked at for one listing: under half a second."""
+API_BODY_MAX: Final = 4 * 1024 * 1024
+"""One request to the local API: five hundred lots with all their text."""
+API_LOTS_MAX: Final = 500
+"""Lots in one request: one transaction of a few milliseconds."""
+API_LIST_MAX: Final = 1000
+"""Members of one list in an answer."""
+EVENTS_WAITING_MAX: Final = 256
+"""Events held for one reader of the event stream; a slower one is cut off."""
+EVENT_READERS_MAX: Final = 32
+
+# --- storage ---------------------------------------------------------------------------
+WRITES_WAITING_MAX: Final = 64
+"""Requests before the writer thread; whoever brings the next waits, and so stops reading."""
+WRITE_GROUP_MAX: Final = 32
+"""Requests that share a transaction: what has gathered while the last one was on its way."""
+WRITE_GROUP_RECORDS_MAX: Final = 5000
+"""Records in a transaction; beyond, a larger one gains little and an own entry waits long."""
+NAMES_REMEMBERED: Final = 4096
+"""Names of authors held in memory."""
+LISTED_FOR_S: Final = 30 * 24 * 3600
+"""How long a lot stands that names no last day; stale listings are what people leave for."""

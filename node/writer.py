@@ -1,0 +1,249 @@
+"""What the owner of the writing connection does with what it is brought; plain, threadless.
+
+Requests that come together share a transaction. An own entry is appended in this order, and
+a crash at each point is safe:
+
+    1. compose on the head that the transaction will follow
+    2. commit, synced to disk           a crash before: the entry never was
+    3. head guard, synced               a crash before: the guard is a step behind, which
+                                        `HeadGuard.check` allows; nobody was told of the entry,
+                                        and after the restart sync tells of it
+    4. return, so that it is published  a crash before: as after 3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from passby.ledger.chain import Append, Head, Outcome
+from passby.ledger.ingest import Batch, Check, Overlay, View, admit
+from passby.ledger.store import Store
+from passby.protocol.entry import Record
+from passby.protocol.errors import LocalError, RefusedError
+
+Composer = Callable[[View], list[Record]]
+"""Given what is held, returns own records that follow the own head; may be asked again."""
+T = TypeVar("T")
+
+
+class Guard(Protocol):
+    """What guards the own head; see `head_guard`."""
+
+    def check(self, head: Head | None, id_at: Callable[[int], bytes | None]) -> None:
+        """Raise RefusedError where the own chain must not go on from `head`."""
+
+    def write(self, head: Head | None) -> None:
+        """Note the new head."""
+
+    def renew(self, head: Head | None) -> None:
+        """Begin anew at `head`."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class NoGuard:
+    """Guards nothing: for stores that no backup can bring back."""
+
+    def check(self, head: Head | None, id_at: Callable[[int], bytes | None]) -> None:
+        """As `Guard.check`."""
+
+    def write(self, head: Head | None) -> None:
+        """As `Guard.write`."""
+
+    def renew(self, head: Head | None) -> None:
+        """As `Guard.renew`."""
+
+    def close(self) -> None:
+        """As `Guard.close`."""
+
+
+class Request(Generic[T]):
+    """Records to write, and what came of it: `outcome` raises or returns."""
+
+    records: Sequence[Record] = ()
+    own: bytes | None = None
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.tell: Callable[[], None] | None = None
+        self._values: list[T] = []
+
+    def judge(self, view: Overlay) -> Batch:
+        """Return what to write; nothing in `view` changes."""
+        raise NotImplementedError
+
+    def settle(self, value: T) -> None:
+        """Note what `outcome` returns unless there is an error."""
+        self._values = [value]
+
+    def finish(self) -> None:
+        """Tell whoever waits."""
+        if self.tell is not None:
+            self.tell()
+
+    def outcome(self) -> T:
+        """Return or raise what came of it, once finished."""
+        if self.error is not None:
+            raise self.error
+        return self._values[0]
+
+
+class Admission(Request[Sequence[Outcome]]):
+    """Records that a peer sent."""
+
+    def __init__(self, records: Sequence[Record], check: Check) -> None:
+        super().__init__()
+        self.records = records
+        self._check = check
+
+    def judge(self, view: Overlay) -> Batch:
+        """As `Request.judge`."""
+        batch = admit(view, self.records, self._check)
+        self.settle(batch.outcomes)
+        return batch
+
+
+class OwnAppend(Request[list[Record]]):
+    """Records that the node itself composes, all or none."""
+
+    def __init__(self, author: bytes, make: Composer) -> None:
+        super().__init__()
+        self.own = author
+        self._make = make
+
+    def judge(self, view: Overlay) -> Batch:
+        """As `Request.judge`."""
+        records = self._make(view)
+        batch = admit(view, records, Check.EACH)
+        for record, outcome in zip(records, batch.outcomes, strict=True):
+            assert record.entry.author == self.own, "an own append of another author's entry"
+            assert isinstance(outcome, Append), f"an own entry that is not appended: {outcome}"
+        self.settle(records)
+        return batch
+
+
+class Call(Request[T]):
+    """Any work on the store that is a transaction of its own."""
+
+    def __init__(self, work: Callable[[Store], T]) -> None:
+        super().__init__()
+        self.work = work
+
+
+class Writer:
+    """Owns a store; whoever calls it must always be the same thread.
+
+    Args:
+        store: nobody else writes it.
+        guard: guards the head of `own`.
+        own: this device's key.
+    """
+
+    def __init__(self, store: Store, guard: Guard, own: bytes) -> None:
+        self._store = store
+        self._guard = guard
+        self._own = own
+        self.refusal: RefusedError | None = None
+        """Why nothing may be appended; the node still follows and serves others' chains."""
+        try:
+            guard.check(store.head(own), self._own_id)
+        except RefusedError as error:
+            self.refusal = error
+
+    def _own_id(self, seq: int) -> bytes | None:
+        record = self._store.record_at(self._own, seq)
+        return record.entry.id if record is not None else None
+
+    def vouch(self, head: Head) -> None:
+        """Lift the refusal: `head` is certain to be the newest own entry there is.
+
+        Raises:
+            RefusedError: the ledger's own head is another.
+            LocalError: the guard cannot be written.
+        """
+        held = self._store.head(self._own)
+        if held != head:
+            raise RefusedError(
+                f"The own chain here ends at entry {held.seq if held else 0}, not {head.seq}.",
+                "Let the node fetch the missing entries from its neighbours first.",
+            )
+        self._guard.renew(held)
+        self.refusal = None
+
+    def serve(self, requests: Sequence[Request[Any]]) -> None:
+        """Serve all and tell each; what can share a transaction does."""
+        shared: list[Request[Any]] = []
+        for request in requests:
+            if isinstance(request, Call):
+                self._write(shared)
+                shared = []
+                self._call(request)
+            else:
+                shared.append(request)
+        self._write(shared)
+
+    def _call(self, request: Call[Any]) -> None:
+        try:
+            request.settle(request.work(self._store))
+        except Exception as error:  # noqa: BLE001  # raised again where it is awaited
+            request.error = error
+        request.finish()
+
+    def _write(self, requests: Sequence[Request[Any]]) -> None:
+        if not requests:
+            return
+        try:
+            together = self._write_together(requests)
+        except Exception as error:  # noqa: BLE001  # raised again where it is awaited
+            for request in requests:
+                request.error = request.error or error
+            together = True
+        if not together:
+            # One that has no room on the disk must not take those with it that have.
+            for request in requests:
+                self._write([request])
+            return
+        for request in requests:
+            request.finish()
+
+    def _write_together(self, requests: Sequence[Request[Any]]) -> bool:
+        """Write `requests` in one transaction; False if that failed and each is to be tried."""
+        view = Overlay(
+            self._store.view(record for request in requests for record in request.records)
+        )
+        batches: list[Batch] = []
+        durable = False
+        for request in requests:
+            if request.own is not None and self.refusal is not None:
+                request.error = self.refusal
+                continue
+            try:
+                batch = request.judge(view)
+            except Exception as error:  # noqa: BLE001  # raised again where it is awaited
+                request.error = error
+                continue
+            view.absorb(batch)
+            batches.append(batch)
+            durable = durable or request.own is not None
+        try:
+            if batches:
+                self._store.commit(batches, durable=durable)
+        except LocalError:
+            if len(requests) > 1:
+                return False
+            raise
+        if durable:
+            try:
+                self._guard.write(self._store.head(self._own))
+            except LocalError as error:
+                for request in requests:
+                    if request.own is not None:
+                        request.error = request.error or error
+        return True
+
+    def close(self) -> None:
+        """Close the store and the guard."""
+        self._guard.close()
+        self._store.close()
