@@ -1,0 +1,144 @@
+"""ledger log, heads, show, export: what was said, by whom, in which order."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from passby.node.cli import show
+from passby.node.cli.frame import Group, Session, clean
+from passby.protocol.errors import Exit, LocalError
+
+ledger_command = Group("ledger", help="Look into the chains that this node keeps.")
+ledger_command.examples = ("passby ledger log --limit 5", "passby ledger heads")
+
+
+@ledger_command.add("log", "passby ledger log --limit 5", "passby ledger log --author 4be1f0")
+@click.option("--author", metavar="KEY", help="Only this chain; `me` is your own.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option("--before", type=click.IntRange(0), metavar="SEQ", help="Only entries before this.")
+def ledger_log(session: Session, *, author: str | None, limit: int, before: int | None) -> None:
+    """List entries, the newest first."""
+    if author == "me":
+        author = session.get("/v1/id")["author"]
+    answer = session.get("/v1/ledger/log", author=author, limit=limit, before=before)
+    if session.as_json:
+        for entry in answer["entries"]:
+            session.emit(entry)
+        return
+    rows = [
+        [
+            show.moment(entry["at_ms"]),
+            show.who(entry.get("author_name"), entry["author"]),
+            str(entry["seq"]),
+            clean(entry["type_name"]),
+            show.short(entry["id"]),
+            _subject(entry),
+        ]
+        for entry in answer["entries"]
+    ]
+    for line in show.table(["when", "author", ">seq", "type", "id", "about"], rows, squeeze=5):
+        click.echo(line)
+
+
+def _subject(entry: dict[str, Any]) -> str:
+    match entry.get("payload"):
+        case {"name": str(name)}:
+            return clean(name)
+        case _ if entry.get("refs"):
+            return "-> " + " ".join(_reference(ref) for ref in entry["refs"])
+        case _:
+            return ""
+
+
+def _reference(ref: Any) -> str:
+    return show.short(ref if isinstance(ref, str) else str(ref.get("id", ref)))
+
+
+@ledger_command.add("heads", "passby ledger heads")
+def ledger_heads(session: Session) -> None:
+    """List the chains with the entry each has come to."""
+    answer = session.get("/v1/ledger/heads")
+    if session.as_json:
+        for head in answer["heads"]:
+            session.emit(head)
+        return
+    rows = [
+        [
+            clean(head.get("name") or "-"),
+            show.short(head["author"]),
+            str(head["seq"]),
+            show.short(head["id"]),
+            show.moment(head["at_ms"]),
+            "" if head.get("frozen_from") is None else f"forked at #{head['frozen_from']}",
+        ]
+        for head in answer["heads"]
+    ]
+    for line in show.table(["name", "author", ">seq", "head", "when", ""], rows, squeeze=0):
+        click.echo(line)
+
+
+@ledger_command.add("show", "passby ledger show 7d21e09b")
+@click.argument("entry")
+def ledger_show(session: Session, *, entry: str) -> None:
+    """Show one entry whole."""
+    found = session.get(f"/v1/ledger/entries/{entry}")
+
+    def lines() -> list[str]:
+        plain = {key: value for key, value in found.items() if key not in {"payload", "raw"}}
+        payload = found.get("payload") or {}
+        author = show.who(found.get("author_name"), found["author"])
+        at = show.moment(found["at_ms"])
+        return [
+            f"{clean(found['type_name'])} #{found['seq']} by {author}, {at}",
+            *show.facts(
+                [(key, _plain(value)) for key, value in plain.items() if value not in (None, [])]
+            ),
+            *show.facts([(f"payload.{key}", _plain(value)) for key, value in payload.items()]),
+        ]
+
+    session.out(found, lines)
+
+
+def _plain(value: Any) -> str:
+    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+@ledger_command.add(
+    "export", "passby ledger export > chains.ndjson", "passby ledger export --out chains.ndjson"
+)
+@click.option(
+    "--out",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Into this file instead of stdout; it appears when it is whole.",
+)
+def ledger_export(session: Session, *, target: Path | None) -> None:
+    """Write every record, one JSON object a line, for another node or an archive."""
+    if target is None:
+        for line in session.client.lines("/v1/ledger/export"):
+            click.echo(line)
+        return
+    count = 0
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with fresh.open("w", encoding="ascii") as file:
+            for line in session.client.lines("/v1/ledger/export"):
+                file.write(line + "\n")
+                count += 1
+        fresh.replace(target)
+    except OSError as error:
+        raise LocalError(
+            f"{target} cannot be written: {error.strerror}.", "Choose another file.", Exit.IO
+        ) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    session.out(
+        {"file": str(target), "records": count},
+        lambda: [f"{show.count(count, 'record')} in {target}."],
+    )

@@ -1,0 +1,249 @@
+"""import: many lots at once, from a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from passby.node.cli import show
+from passby.node.cli.frame import Session, clean, command
+from passby.node.cli.typed import local_zone, measure_of
+from passby.protocol.errors import Exit, LocalError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from passby.node.imports import BadRow, Draft
+
+BATCH: Final = 500
+"""Lots that the local API takes at once; one commit each."""
+BAD_ROWS_SHOWN: Final = 20
+"""A wrong --map makes every row a bad one; --json lists them all."""
+
+
+@command(
+    "import",
+    "passby import lots.jsonld",
+    "passby import products.csv --map name=product_name --map gtin=code \\",
+    "    --set category=food --set price=1EUR --unit piece",
+)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--map", "mapped", multiple=True, metavar="FIELD=COLUMN", help="Which column holds a field."
+)
+@click.option(
+    "--set", "constants", multiple=True, metavar="FIELD=VALUE", help="What every row says."
+)
+@click.option("--unit", metavar="UNIT", help="Of amounts that are bare numbers: --set unit=UNIT.")
+@click.option(
+    "--until",
+    default="30 days",
+    show_default=True,
+    metavar="TIME",
+    help="Lots stand until then where the row does not say.",
+)
+@click.option(
+    "--from",
+    "first",
+    type=click.IntRange(1),
+    default=1,
+    metavar="LINE",
+    help="Pass over what is above this line: goes on where an import broke off.",
+)
+@click.option("--dry-run", is_flag=True, help="Only read, and say what is wrong.")
+def import_command(
+    session: Session,
+    *,
+    file: Path,
+    mapped: tuple[str, ...],
+    constants: tuple[str, ...],
+    unit: str | None,
+    until: str,
+    first: int,
+    dry_run: bool,
+) -> int:
+    """Offer or request what is in FILE: schema.org JSON-LD, or a table (.csv, .tsv).
+
+    Fields of a table: name, gtin, brand, category, amount, unit, step, minimum, price, currency,
+    condition, best_before, until, window, at, lat, lon, radius_m, text, pay, side.
+
+    A row that cannot be read is named by its line, and the others go in. The exit code is 0
+    when rows went in, and 4 when none did.
+    """
+    from passby.node.imports import Columns, Reading, line_count, read_file
+
+    config = session.home.config()
+    shared = _pairs("--set", constants)
+    if unit:
+        shared["unit"] = unit
+    reading = Reading(
+        now_ms=show.now_ms(),
+        tz=local_zone(),
+        measure=measure_of(session, None),
+        currency=config.currency,
+        until=until,
+    )
+    drafts = read_file(file, reading, Columns(_pairs("--map", mapped), shared))
+    if not dry_run:
+        session.get("/v1/status")
+    started_s = time.monotonic()
+    load = _Load(session, dry_run=dry_run)
+    bar = (
+        click.progressbar(length=line_count(file), label=file.name, file=sys.stderr)
+        if sys.stderr.isatty() and not session.as_json
+        else nullcontext(None)
+    )
+    with bar as progress:
+        load.run(drafts, first, progress.update if progress else lambda _: None)
+    return load.sum_up(time.monotonic() - started_s)
+
+
+class _Load:
+    """One import under way: what waits, what went in, what was left out."""
+
+    def __init__(self, session: Session, *, dry_run: bool) -> None:
+        self._session = session
+        self._dry_run = dry_run
+        self._waiting: list[tuple[int, dict[str, Any]]] = []
+        self._line = 0
+        self.taken = 0
+        self.bad: list[tuple[int, str, str]] = []
+
+    def run(
+        self, drafts: Iterator[Draft | BadRow], first: int, advance: Callable[[int], None]
+    ) -> None:
+        from passby.node.imports import BadRow
+
+        for row in drafts:
+            if row.line < first:
+                continue
+            if isinstance(row, BadRow):
+                self._leave_out(row.line, row.reason, row.hint)
+                continue
+            try:
+                self._waiting.append((row.line, _lot(row)))
+            except UsageError as error:
+                self._leave_out(row.line, error.message, error.hint)
+            if len(self._waiting) == BATCH:
+                self._send(advance)
+        self._send(advance)
+
+    def _send(self, advance: Callable[[int], None]) -> None:
+        if not self._waiting:
+            return
+        results: list[dict[str, Any]] = [{} for _ in self._waiting]
+        if not self._dry_run:
+            try:
+                answer = self._session.post("/v1/lots", {"lots": [lot for _, lot in self._waiting]})
+                results = answer["results"]
+            except LocalError as error:
+                raise LocalError(
+                    f"{error.message} {show.count(self.taken, 'lot')} went in before.",
+                    f"{error.hint} Then go on with --from {self._waiting[0][0]}.".strip(),
+                    error.exit_code,
+                ) from error
+        for (line, _), result in zip(self._waiting, results, strict=True):
+            if "error" in result:
+                fault = result["error"]
+                self._leave_out(line, fault["message"], fault.get("hint") or "")
+            else:
+                self.taken += 1
+        advance(self._waiting[-1][0] - self._line)
+        self._line = self._waiting[-1][0]
+        self._waiting.clear()
+
+    def _leave_out(self, line: int, reason: str, hint: str) -> None:
+        self.bad.append((line, reason, hint))
+        if self._session.as_json:
+            error = {"message": reason, "hint": hint}
+            self._session.emit({"line": line, "error": error})
+
+    def sum_up(self, seconds: float) -> int:
+        """Say how it went; return the exit code."""
+        # Rows that the node refused come out of order with those that could not be read.
+        self.bad.sort()
+        for line, reason, hint in self.bad[:BAD_ROWS_SHOWN]:
+            self._session.note(
+                f"line {line}: {clean(reason)}" + (f" ({clean(hint)})" if hint else "")
+            )
+        more = len(self.bad) - BAD_ROWS_SHOWN
+        if more > 0:
+            self._session.note(f"... and {more:,} more; --json lists them all.")
+        answer = {
+            "taken": self.taken,
+            "left_out": len(self.bad),
+            "seconds": round(seconds, 3),
+            "dry_run": self._dry_run,
+        }
+        verb = "can be read" if self._dry_run else "in"
+        self._session.out(
+            answer, lambda: [f"{self.taken:,} {verb}, {len(self.bad):,} left out, {seconds:.1f} s."]
+        )
+        return Exit.DONE if self.taken else Exit.REFUSED
+
+
+def _lot(draft: Draft) -> dict[str, Any]:
+    """Return a draft as the local API takes it.
+
+    Raises:
+        UsageError: a place that is neither a point nor a cell.
+    """
+    from passby.protocol.payloads import Offer
+
+    payload = draft.payload
+    lot: dict[str, Any] = {
+        "side": "offer" if isinstance(payload, Offer) else "request",
+        "name": payload.name,
+        "category": payload.category,
+        "unit": payload.unit.value,
+        "amount": draft.amount,
+        "price": {
+            "minor": payload.price.minor,
+            "per_amount": payload.price.per_amount,
+            "currency": payload.price.currency,
+        },
+        "minimum": payload.minimum,
+        "until_ms": draft.until_ms,
+        "gtin": payload.gtin,
+        "brand": payload.brand,
+        "condition": payload.condition and payload.condition.value,
+        "radius_m": payload.radius_m,
+        "text": payload.text,
+    }
+    if payload.window:
+        lot["window"] = {
+            "from_ms": payload.window.from_ms,
+            "until_ms": payload.window.until_ms,
+        }
+    if isinstance(payload, Offer):
+        lot |= {
+            "step": payload.step,
+            "best_before_ms": payload.best_before_ms,
+            "pay": list(payload.pay) or None,
+        }
+    else:
+        lot |= {"needed_until_ms": payload.needed_until_ms, "margin_s": payload.margin_s or None}
+    if draft.at is not None:
+        lot |= {"lat": draft.at.lat, "lon": draft.at.lon}
+    elif draft.place is not None:
+        from passby.geo.cells import cell_text, parse_place
+
+        lot["cell"] = cell_text(parse_place(draft.place))
+    return {key: value for key, value in lot.items() if value is not None}
+
+
+def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in given:
+        field, equals, value = pair.partition("=")
+        if not equals or not field.strip():
+            raise UsageError(
+                f"{option} {pair!r} is no pair.", f"Write it as {option} name=product_name."
+            )
+        found[field.strip()] = value.strip()
+    return found

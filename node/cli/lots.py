@@ -1,0 +1,249 @@
+"""offer, request, give: saying what one has and what one lacks."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from passby.node.cli import show
+from passby.node.cli.frame import F, Session, clean, command
+from passby.node.cli.typed import (
+    amount_option,
+    in_unit,
+    local_zone,
+    measure_of,
+    moment_option,
+    radius_option,
+)
+from passby.protocol.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from passby.node.quantities import Amount
+
+CONDITIONS = ("new", "used", "refurbished", "damaged")
+
+
+def _shared(function: F) -> F:
+    """Add the options that every lot has."""
+    options: list[Callable[[F], F]] = [
+        click.option(
+            "--category", metavar="PATH", help="As in fluids/brake-fluid; the words are free."
+        ),
+        click.option("--minimum", metavar="AMOUNT", help="The least of it that is worth the way."),
+        click.option("--gtin", metavar="DIGITS", help="The number under the bar code."),
+        click.option("--brand", metavar="BRAND"),
+        click.option("--condition", type=click.Choice(CONDITIONS)),
+        click.option("--until", metavar="TIME", help='Stands until then: "4 weeks", 2026-12-24.'),
+        click.option(
+            "--window", metavar="SPAN", help='When to meet: 18:00-20:00, "friday 9:00-12:00".'
+        ),
+        click.option("--at", "place", metavar="PLACE", help="latitude,longitude or a cell; home."),
+        click.option("--radius", metavar="DISTANCE", help='How far is near enough: "2km".'),
+        click.option("--text", metavar="TEXT", help="Anything else a neighbour should know."),
+        click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _given(function: F) -> F:
+    """Add the options of what is given away, for money or not."""
+    options: list[Callable[[F], F]] = [
+        click.option(
+            "--amount",
+            default="1",
+            show_default=True,
+            metavar="AMOUNT",
+            help='"473 ml", "3 pieces".',
+        ),
+        click.option("--step", metavar="AMOUNT", help="Given out in multiples of this."),
+        click.option("--best-before", metavar="TIME", help='"5 weeks", 2026-12-24.'),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@command(
+    "offer",
+    'passby offer "Brake fluid DOT 4" --category fluids/brake-fluid --amount "946 ml" \\',
+    '    --price 4EUR --best-before "5 weeks" --until "4 weeks"',
+    'passby offer "Eggs" --category food/eggs --amount "a dozen" --price "2EUR per 6 pieces"',
+)
+@click.argument("name")
+@_given
+@click.option(
+    "--price",
+    metavar="PRICE",
+    help='"4EUR": for each piece or seat, else for all of it. "4EUR per l", "4EUR in all".',
+)
+@click.option("--per", metavar="AMOUNT", help="What the price is for: l, 100ml, piece.")
+@click.option("--pay", multiple=True, metavar="WAY", help="How you like to be paid: cash, sepa.")
+@_shared
+def offer_command(session: Session, *, price: str | None, **given: Any) -> None:
+    """Offer something for money. It can be had in parts; the rest stays on offer."""
+    if price is None:
+        price = session.ask("The price", "--price 4EUR, or `passby give` for nothing")
+    _post(session, "offer", price, given)
+
+
+@command("give", 'passby give "Wheel nuts M12" --category car/wheels --amount "6 pieces"')
+@click.argument("name")
+@_given
+@_shared
+def give_command(session: Session, **given: Any) -> None:
+    """Offer something for nothing."""
+    _post(session, "offer", "free", given)
+
+
+@command(
+    "request",
+    'passby request "Brake fluid DOT 4" --category fluids/brake-fluid --amount "473 ml" \\',
+    "    --price 3EUR --needed-by friday",
+)
+@click.argument("name")
+@click.option(
+    "--amount", default="1", show_default=True, metavar="AMOUNT", help="The most you want."
+)
+@click.option(
+    "--price",
+    metavar="PRICE",
+    help="The most you pay: for each piece or seat, else for the amount.",
+)
+@click.option("--per", metavar="AMOUNT", help="What the price is for: l, 100ml, piece.")
+@click.option("--needed-by", metavar="TIME", help="You use it until then.")
+@click.option(
+    "--margin",
+    metavar="DAYS",
+    type=click.IntRange(0, 10_000),
+    help="It must keep so many days longer.",
+)
+@_shared
+def request_command(session: Session, *, price: str | None, **given: Any) -> None:
+    """Say what you lack; whoever has it nearby sees that it fits."""
+    if price is None:
+        price = session.ask("The most you would pay", "--price 3EUR, or --price free")
+    _post(session, "request", price, given)
+
+
+def _post(session: Session, side: str, price: str, given: dict[str, Any]) -> None:
+    lot = _lot(session, side, price, given)
+    (result,) = session.post("/v1/lots", {"lots": [lot]})["results"]
+    if "error" in result:
+        fault = result["error"]
+        raise RefusedError(fault["message"], fault.get("hint") or "")
+    session.out({**result, "lot": lot}, lambda: _posted(session, lot, result))
+
+
+def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the lot that was typed, as the local API takes it.
+
+    Raises:
+        UsageError: something in it cannot be read.
+    """
+    from passby.geo.categories import parse_category
+    from passby.node.prices import parse_price
+
+    told = given["measure"]
+    amount = amount_option(session, given["amount"], told)
+    if given.get("per"):
+        price = f"{price} per {given['per']}"
+    config = session.home.config()
+    terms = parse_price(price, config.currency, measure_of(session, told)).price(amount)
+    category = given["category"]
+    if category is None:
+        category = session.ask("Its category", "--category fluids/brake-fluid")
+    lot: dict[str, Any] = {
+        "side": side,
+        "name": _nfc(given["name"]).strip(),
+        "category": parse_category(category),
+        "unit": amount.unit.value,
+        "amount": amount.value,
+        "price": {
+            "minor": terms.minor,
+            "per_amount": terms.per_amount,
+            "currency": terms.currency,
+        },
+        "brand": given["brand"] and _nfc(given["brand"]),
+        "condition": given["condition"],
+        "text": given["text"] and _nfc(given["text"]),
+        "pay": list(given.get("pay") or ()) or None,
+        **_amounts(session, given, amount),
+        **_times(given),
+        **_places(given),
+    }
+    if given["gtin"]:
+        from passby.node.gtin import parse_gtin
+
+        lot["gtin"] = parse_gtin(given["gtin"])
+    return {key: value for key, value in lot.items() if value is not None}
+
+
+def _amounts(session: Session, given: dict[str, Any], amount: Amount) -> dict[str, int]:
+    found = {}
+    for key in ("minimum", "step"):
+        if given.get(key):
+            value = in_unit(amount_option(session, given[key], given["measure"]), amount.unit.value)
+            if value > amount.value:
+                raise UsageError(
+                    f"The {key} is more than there is.",
+                    f"Give a --{key} of at most {show.amount(amount.value, amount.unit.value)}.",
+                )
+            found[key] = value
+    return found
+
+
+def _times(given: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for option, key in (
+        ("until", "until_ms"),
+        ("best_before", "best_before_ms"),
+        ("needed_by", "needed_until_ms"),
+    ):
+        if given.get(option):
+            found[key] = moment_option(given[option])
+    if given.get("margin"):
+        found["margin_s"] = given["margin"] * 86_400
+    if given["window"]:
+        from passby.node.times import parse_window
+
+        window = parse_window(given["window"], show.now_ms(), local_zone())
+        found["window"] = {"from_ms": window.from_ms, "until_ms": window.until_ms}
+    return found
+
+
+def _places(given: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if given["place"]:
+        from passby.geo.cells import cell_text, parse_place
+
+        found["cell"] = cell_text(parse_place(given["place"]))
+    if given["radius"]:
+        found["radius_m"] = radius_option(given["radius"])
+    return found
+
+
+def _posted(session: Session, lot: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    identity = show.short(result["id"])
+    verb = "On offer" if lot["side"] == "offer" else "Asked for"
+    line = (
+        f"{verb}: {clean(lot['name'])}, {show.amount(lot['amount'], lot['unit'])}, "
+        f"{show.price(lot['price'], lot['unit'])}"
+    )
+    if "best_before_ms" in lot:
+        line += f", best before {show.until(lot['best_before_ms'])}"
+    if "until_ms" in lot:
+        line += f", ends {show.until(lot['until_ms'])}"
+    return [
+        line + ".",
+        *show.facts([("id", identity), ("what fits", session.line(f"matches {identity}"))]),
+    ]
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -1,0 +1,112 @@
+"""book and matches: what there is, and what fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from passby.node.cli import show
+from passby.node.cli.frame import Session, clean, command
+
+
+@command("book", "passby book", "passby book --wanted --category fluids", "passby book --own")
+@click.option("--wanted", is_flag=True, help="Requests instead of offers.")
+@click.option("--category", metavar="PATH", help="This category and those below it.")
+@click.option("--text", metavar="WORDS", help="Words of the name.")
+@click.option("--gtin", metavar="DIGITS", help="This product.")
+@click.option("--own", is_flag=True, help="Only your own.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+def book_command(
+    session: Session,
+    *,
+    wanted: bool,
+    category: str | None,
+    text: str | None,
+    gtin: str | None,
+    own: bool,
+    limit: int,
+) -> None:
+    """Show what is on offer near you, the nearest first; or what is wanted."""
+    if category:
+        from passby.geo.categories import parse_category
+
+        category = parse_category(category)
+    if gtin:
+        from passby.node.gtin import parse_gtin
+
+        gtin = parse_gtin(gtin)
+    answer = session.get(
+        "/v1/book",
+        side="request" if wanted else "offer",
+        category=category,
+        text=text,
+        gtin=gtin,
+        own=1 if own else None,
+        limit=limit,
+    )
+    session.out(answer, lambda: _book_lines(session, answer["lots"], wanted=wanted))
+
+
+def _book_lines(session: Session, lots: list[dict[str, Any]], *, wanted: bool) -> list[str]:
+    if not lots:
+        first = 'request "..."' if wanted else 'offer "..."'
+        return [f"Nothing here yet. Be the first: {session.line(first)}"]
+    rows = [
+        [
+            show.short(lot["id"]),
+            clean(lot["name"]),
+            left(lot),
+            show.price(lot["price"], lot["unit"]),
+            show.until(lot.get("best_before_ms")) or "-",
+            "you" if lot["own"] else show.who(lot.get("author_name"), lot["author"]),
+            show.distance(lot.get("distance_m")),
+        ]
+        for lot in lots
+    ]
+    head = ["id", "what", ">wanted" if wanted else ">left", "price", "best before", "by", ">away"]
+    return show.table(head, rows, squeeze=1)
+
+
+def left(lot: dict[str, Any]) -> str:
+    """Return how much of a lot there is to have, and what is set aside."""
+    value = lot["remaining"] if lot.get("remaining") is not None else lot["amount"]
+    reserved = lot.get("reserved") or 0
+    aside = f" (+{show.amount(reserved, lot['unit'])} reserved)" if reserved else ""
+    return show.amount(value, lot["unit"]) + aside
+
+
+@command("matches", "passby matches", "passby matches ab12cd")
+@click.argument("lot", required=False)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+def matches_command(session: Session, *, lot: str | None, limit: int) -> None:
+    """Show what fits your offers and requests (or one LOT), the best first, with the reasons."""
+    answer = session.get("/v1/matches", lot=lot, limit=limit)
+
+    def lines() -> list[str]:
+        if not answer["matches"]:
+            return [f"Nothing fits yet. See all there is: {session.line('book')}"]
+        return [line for match in answer["matches"] for line in _match_lines(session, match)]
+
+    session.out(answer, lines)
+
+
+def _match_lines(session: Session, match: dict[str, Any]) -> list[str]:
+    offer, request = match["offer"], match["request"]
+    taken = show.amount(match["amount"], offer["unit"])
+    title = click.style(clean(offer["name"]), bold=True)
+    giver = "you" if offer["own"] else show.who(offer.get("author_name"), offer["author"])
+    asker = "you" if request["own"] else show.who(request.get("author_name"), request["author"])
+    paid = show.money(match["total_minor"], match["currency"])
+    away = show.distance(match["distance_m"])
+    lines = [
+        f"{title}: {taken} for {paid}, from {giver} to {asker}, {away} away"
+        + (f" (score {match['score']:g})" if match.get("score") is not None else "")
+    ]
+    lines += [f"    {reason['points']:+g} {clean(reason['words'])}" for reason in match["reasons"]]
+    if request["own"]:
+        step = f"propose {show.short(offer['id'])} --for {show.short(request['id'])}"
+        lines.append(f"    take it: {session.line(step)}")
+    else:
+        lines.append(f"    offer {show.short(offer['id'])}, request {show.short(request['id'])}")
+    return lines

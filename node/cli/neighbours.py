@@ -1,0 +1,64 @@
+"""peers, join, invite: whom this node is connected with."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from passby.node.cli import show
+from passby.node.cli.frame import Session, clean, command
+
+
+@command("peers", "passby peers")
+def peers_command(session: Session) -> None:
+    """List the neighbours this node is connected with."""
+    answer = session.get("/v1/peers")
+
+    def lines() -> list[str]:
+        rows = [
+            [
+                clean(peer["name"] or "-"),
+                clean(peer["peer_id"]),
+                clean(peer["direction"]),
+                show.span((show.now_ms() - peer["since_ms"]) / 1000),
+                "-" if peer["rtt_ms"] is None else f"{peer['rtt_ms']:.0f} ms",
+                f"{peer['entries_behind']}" if peer["entries_behind"] else "in step",
+            ]
+            for peer in answer["peers"]
+        ]
+        known = answer.get("known") or []
+        if not rows:
+            waiting = f" {show.count(len(known), 'address', 'addresses')} to try again." * bool(
+                known
+            )
+            return [f"No neighbours yet.{waiting} Call one: {session.line('join')} ADDRESS"]
+        return show.table(["name", "peer", "way", ">for", ">round trip", "behind"], rows, squeeze=0)
+
+    session.out(answer, lines)
+
+
+@command(
+    "join",
+    "passby join passby://join/gqJ0b...",
+    "passby join /ip4/192.0.2.7/tcp/4411/p2p/12D3KooW...",
+)
+@click.argument("address")
+def join_command(session: Session, *, address: str) -> None:
+    """Connect with a neighbour, now and after every restart."""
+    answer = session.post("/v1/join", {"address": address})
+    session.out(answer, lambda: [f"Connected with {clean(answer['peer_id'])}."])
+
+
+@command("invite", "passby invite", "passby invite --json")
+@click.option("--no-qr", "plain", is_flag=True, help="Only the link.")
+def invite_command(session: Session, *, plain: bool) -> None:
+    """Show the link, and on a terminal the QR code, with which a neighbour joins you."""
+    answer = session.get("/v1/invite")
+    link = clean(answer["link"])
+    session.out(answer, lambda: [link])
+    if sys.stdout.isatty() and not session.as_json and not plain:
+        import segno
+
+        segno.make(link, error="l").terminal(compact=True)
+        click.echo(f"Your neighbour types: passby join {link}", err=True)

@@ -1,0 +1,245 @@
+"""propose, accept, handover, receive, cancel, trade: a trade's steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from passby.node.cli import show
+from passby.node.cli.frame import Group, Session, clean, command
+from passby.node.cli.typed import amount_option, in_unit, moment_option
+from passby.protocol.errors import RefusedError
+
+
+@command(
+    "propose",
+    'passby propose ab12cd34 --amount "half a quart"',
+    "passby propose ab12cd34 --for 9f0e1d2c",
+)
+@click.argument("lot")
+@click.option("--amount", metavar="AMOUNT", help="How much of it; all that is left unless told.")
+@click.option("--for", "request", metavar="REQUEST", help="The request of yours that it fulfils.")
+@click.option("--by", metavar="TIME", help="Hand-over at the latest then.")
+@click.option("--text", metavar="TEXT", help="A word to go with it.")
+@click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
+def propose_command(
+    session: Session,
+    *,
+    lot: str,
+    amount: str | None,
+    request: str | None,
+    by: str | None,
+    text: str | None,
+    measure: str | None,
+) -> None:
+    """Propose to take (a part of) an offer. The price is fixed at this moment."""
+    body: dict[str, Any] = {"lot": lot, "request": request, "text": text}
+    if amount is not None:
+        typed = amount_option(session, amount, measure)
+        body["amount"], body["unit"] = typed.value, typed.unit.value
+    if by is not None:
+        body["handover_until_ms"] = moment_option(by)
+    given = {key: value for key, value in body.items() if value is not None}
+    _tell(session, session.post("/v1/trades", given))
+
+
+@command("accept", "passby accept 5c77aa01")
+@click.argument("trade")
+def accept_command(session: Session, *, trade: str) -> None:
+    """Accept a proposal for your offer: the amount is set aside for the taker."""
+    _tell(session, session.post(f"/v1/trades/{trade}/accept"))
+
+
+@command("handover", 'passby handover 5c77aa01 --code "lake moon tree stone"')
+@click.argument("trade")
+@click.option("--code", metavar="WORDS", help="The four words that the receiver tells you.")
+@click.option("--amount", metavar="AMOUNT", help="What was handed over, if not what was agreed.")
+@click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
+def handover_command(
+    session: Session, *, trade: str, code: str | None, amount: str | None, measure: str | None
+) -> None:
+    """Hand the goods over: the receiver's four words prove that you met."""
+    if code is None:
+        code = session.ask("The receiver's four words", '--code "four words of theirs"')
+    body: dict[str, Any] = {"code": " ".join(code.lower().split())}
+    if amount is not None:
+        body["amount"] = _of_leg(session, trade, amount, measure)
+    _tell(session, session.post(f"/v1/trades/{trade}/handover", body))
+
+
+@command(
+    "receive",
+    "passby receive 5c77aa01",
+    "passby receive 5c77aa01 --money",
+    'passby receive 5c77aa01 --amount "400 ml"',
+)
+@click.argument("trade")
+@click.option("--money", is_flag=True, help="You are the giver, and got the money.")
+@click.option("--paid", metavar="PRICE", help="With --money: what you got, if not what was agreed.")
+@click.option("--amount", metavar="AMOUNT", help="What you got, if not what was agreed.")
+@click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
+def receive_command(
+    session: Session,
+    *,
+    trade: str,
+    money: bool,
+    paid: str | None,
+    amount: str | None,
+    measure: str | None,
+) -> None:
+    """Confirm that you got the goods, or with --money that you were paid."""
+    if paid is not None and not money:
+        raise click.UsageError("--paid goes with --money.")
+    if money and amount is not None:
+        raise click.UsageError("--amount is of goods; with --money give --paid.")
+    if money:
+        body: dict[str, Any] = {}
+        if paid is not None:
+            from passby.node.prices import parse_price
+
+            leg = _leg(session, trade)
+            typed = parse_price(paid, leg["currency"])
+            if typed.currency != leg["currency"]:
+                raise RefusedError(
+                    f"The trade is in {leg['currency']}, not in {typed.currency}.",
+                    f"Give what you got in {leg['currency']}.",
+                )
+            body["amount_minor"] = typed.minor
+        _tell(session, session.post(f"/v1/trades/{trade}/paid", body))
+        return
+    body = {} if amount is None else {"amount": _of_leg(session, trade, amount, measure)}
+    _tell(session, session.post(f"/v1/trades/{trade}/receive", body))
+
+
+@command("cancel", 'passby cancel 5c77aa01 --reason "found one at home"')
+@click.argument("trade")
+@click.option("--reason", metavar="TEXT", help="A word for the other side.")
+def cancel_command(session: Session, *, trade: str, reason: str | None) -> None:
+    """Step back from a trade while that is still lawful; what was set aside is free again."""
+    _tell(session, session.post(f"/v1/trades/{trade}/cancel", {"reason": reason} if reason else {}))
+
+
+trade_command = Group("trade", help="Look at trades.")
+trade_command.examples = ("passby trade list", "passby trade show 5c77aa01")
+
+
+@trade_command.add("list", "passby trade list", "passby trade list --all")
+@click.option("--all", "finished", is_flag=True, help="Finished ones too.")
+def trade_list(session: Session, *, finished: bool) -> None:
+    """List your trades, and whose turn it is in each."""
+    answer = session.get("/v1/trades", state="all" if finished else "open")
+
+    def lines() -> list[str]:
+        if not answer["trades"]:
+            more = "" if finished else f" Finished ones: {session.line('trade list --all')}"
+            return [f"No {'' if finished else 'open '}trades.{more}"]
+        rows = [_row(trade) for trade in answer["trades"]]
+        return show.table(["id", "state", "what", ">how much", ">pays", "with", "next"], rows)
+
+    session.out(answer, lines)
+
+
+def _row(trade: dict[str, Any]) -> list[str]:
+    leg = trade["legs"][0]
+    partner = (
+        (trade.get("taker_name"), trade["taker"])
+        if trade["role"] == "lister"
+        else (leg.get("lister_name"), leg["lister"])
+    )
+    if trade["your_turn"]:
+        following = click.style("you: " + clean(trade["your_turn"][0]["command"]), fg="yellow")
+    elif trade["waiting_for"]:
+        wait = trade["waiting_for"][0]
+        following = f"{show.who(wait.get('name'), wait['party'])}: {clean(wait['step'])}"
+    else:
+        following = "-"
+    more = f" +{len(trade['legs']) - 1}" if len(trade["legs"]) > 1 else ""
+    return [
+        show.short(trade["id"]),
+        clean(trade["state"]),
+        clean(leg["name"] or "-") + more,
+        show.amount(leg["amount"], leg["unit"]),
+        show.money(leg["total_minor"], leg["currency"]),
+        show.who(*partner),
+        following,
+    ]
+
+
+@trade_command.add("show", "passby trade show 5c77aa01")
+@click.argument("trade")
+def trade_show(session: Session, *, trade: str) -> None:
+    """Show one trade: what was agreed, every step so far, and the next."""
+    _tell(session, session.get(f"/v1/trades/{trade}"))
+
+
+def _tell(session: Session, trade: dict[str, Any]) -> None:
+    session.out(trade, lambda: _trade_lines(session, trade))
+
+
+_ROLE = {
+    "taker": "you take",
+    "lister": "you give",
+    "carrier": "you carry",
+    "observer": "between others",
+}
+
+
+def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
+    role = _ROLE.get(trade["role"], clean(trade["role"]))
+    state = click.style(clean(trade["state"]), bold=True)
+    lines = [f"Trade {show.short(trade['id'])} is {state} ({role})"]
+    for leg in trade["legs"]:
+        giver = show.who(leg.get("lister_name"), leg["lister"])
+        done = [
+            words
+            for key, words in (
+                ("reserved", "set aside"),
+                ("committed", "committed"),
+                ("handed_over", "handed over"),
+                ("received", "received"),
+                ("paid", "paid"),
+            )
+            if leg[key]
+        ]
+        lines.append(
+            f"  {clean(leg['name'] or '?')}: {show.amount(leg['amount'], leg['unit'])} "
+            f"for {show.money(leg['total_minor'], leg['currency'])}, from {giver}"
+            + (f"; {', '.join(done)}" if done else "")
+        )
+    pairs = []
+    for turn in trade["your_turn"]:
+        by = f" (by {show.moment(turn['by_ms'])})" if turn.get("by_ms") else ""
+        typed = clean(turn["command"]) + (f" --home {session.told}" if session.told else "")
+        pairs.append(("your turn", f"{click.style(typed, fg='yellow')}{by}"))
+    for wait in trade["waiting_for"]:
+        by = f" (by {show.moment(wait['by_ms'])})" if wait.get("by_ms") else ""
+        pairs.append(
+            ("waits for", f"{show.who(wait.get('name'), wait['party'])}: {clean(wait['step'])}{by}")
+        )
+    if trade.get("code"):
+        pairs.append(("your code", click.style(clean(trade["code"]), bold=True)))
+        pairs.append(("", "say it when you have the goods in your hands, not before"))
+    pairs += [
+        ("fault", f"{clean(fault['rule'])}, by {show.short(fault['accused'])}")
+        for fault in trade["faults"]
+    ]
+    lines += show.facts(pairs)
+    for entry in trade.get("entries", []):
+        author = show.who(entry.get("author_name"), entry["author"])
+        lines.append(
+            f"  {show.moment(entry['at_ms'])}  {author} #{entry['seq']}  {clean(entry['words'])}"
+        )
+    return lines
+
+
+def _leg(session: Session, trade: str) -> dict[str, Any]:
+    """Return the leg that the person's step is about: the first one open to them."""
+    found: dict[str, Any] = session.get(f"/v1/trades/{trade}")
+    numbers = {turn.get("number") for turn in found["your_turn"]}
+    legs: list[dict[str, Any]] = found["legs"]
+    return next((leg for leg in legs if leg["number"] in numbers), legs[0])
+
+
+def _of_leg(session: Session, trade: str, amount: str, measure: str | None) -> int:
+    return in_unit(amount_option(session, amount, measure), _leg(session, trade)["unit"])

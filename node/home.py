@@ -1,0 +1,396 @@
+"""The home folder: the one place where a node keeps what is its own.
+
+    HOME/                0700
+      config.toml        what the person chose; its presence makes the folder a home
+      keys/              0700
+        ledger.key       0600, the seed of the device's chain, hex
+        transport.key    0600, the seed of the device's name on the network, hex
+      certificate        salt[16] and the person root's word for the ledger key
+      passby.db          the chains
+      passby.sock        0600, where the daemon answers
+      daemon.lock        held by the daemon while it lives; its process id
+      log                what a detached daemon has to say
+
+The person's root key is not here: it lives as words on paper. A folder or key that others can
+read is refused rather than mended, since whoever could read it may have done so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+import stat
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from passby.protocol.errors import ConfigError, DamagedError, LocalError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from passby.node.config import Config
+    from passby.protocol.keys import SigningKey
+
+SEED_BYTES: Final = 32
+SALT_BYTES: Final = 16
+SOCKET_PATH_MAX: Final = 100
+"""A unix socket's address ends at 104 bytes on some systems, 108 on others."""
+LOCK_TRIES: Final = 10
+LOCK_PAUSE_S: Final = 0.02
+"""Whoever looks whether the lock is held holds it for an instant; the daemon outlasts that."""
+
+
+def default_path() -> Path:
+    """Return where the home is unless told: PASSBY_HOME, or the user's data folder."""
+    told = os.environ.get("PASSBY_HOME")
+    if told:
+        return Path(told).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("passby", appauthor=False))
+
+
+class Home:
+    """A home folder that exists, belongs to this user and keeps its secrets.
+
+    Make one with `create` or `open`; both raise ConfigError for a folder that others may read.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Home({str(self.path)!r})"
+
+    # --- making and opening ------------------------------------------------------------
+    @classmethod
+    def create(
+        cls, path: Path, config: Config, *, now_ms: int, entropy: bytes | None = None
+    ) -> tuple[Self, str]:
+        """Make a home with new keys; return it and the person's 24 backup words.
+
+        The words are all there is of the person's root: nothing here can tell them again.
+
+        Args:
+            path: a folder that does not exist, is empty, or holds an `init` that was cut short.
+            config: what goes into config.toml.
+            now_ms: the date of the certificate, Unix milliseconds.
+            entropy: the 32 bytes behind the words; drawn when absent.
+
+        Raises:
+            RefusedError: there is a home already, or a folder with other things in it.
+            ConfigError: a folder that is not this user's.
+            LocalError: the folder cannot be written.
+        """
+        from passby.node.config import render
+        from passby.protocol.keys import Certificate, SigningKey, root_from_words, root_words
+
+        path = path.expanduser().absolute()
+        home = cls(path)
+        words = root_words(entropy or secrets.token_bytes(SEED_BYTES))
+        seed = secrets.token_bytes(SEED_BYTES)
+        device = SigningKey(seed).public
+        certificate = Certificate.issue(root_from_words(words), device, now_ms)
+        try:
+            _claim(path)
+            (path / "keys").mkdir(mode=0o700, exist_ok=True)
+            _write(path / "keys" / "ledger.key", seed.hex().encode() + b"\n")
+            _write(path / "keys" / "transport.key", secrets.token_hex(SEED_BYTES).encode() + b"\n")
+            _write(path / "certificate", secrets.token_bytes(SALT_BYTES) + certificate.raw)
+            # Last, and whole at once. A crash before it is safe: without config.toml there is
+            # no home, nothing was signed with these keys, and the next `init` begins anew.
+            home.write_config(render(config))
+        except OSError as error:
+            raise LocalError(
+                f"{path} cannot be written: {error.strerror}.",
+                "Choose another folder with --home, or make room for it.",
+            ) from error
+        return home, words
+
+    @staticmethod
+    def refuse_taken(path: Path) -> None:
+        """Raise RefusedError where there is a home already."""
+        if _exists(path / "config.toml"):
+            raise RefusedError(
+                f"There is a passby home in {path} already.",
+                "Use it as it is, or choose another folder with --home.",
+            )
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return the home in `path`. Reads no file but looks at who may.
+
+        Raises:
+            ConfigError: no home, not this user's, or open to others.
+        """
+        path = path.expanduser().absolute()
+        home = cls(path)
+        if not _exists(home.config_path):
+            raise ConfigError(
+                f"There is no passby home in {path}.",
+                f"Make one: passby init --home {path}",
+            )
+        for secret in (path, path / "keys", *home.key_paths):
+            _check_private(secret)
+        return home
+
+    # --- where things are --------------------------------------------------------------
+    @property
+    def config_path(self) -> Path:
+        """Where config.toml is."""
+        return self.path / "config.toml"
+
+    @property
+    def key_paths(self) -> tuple[Path, Path]:
+        """Where the seeds of the ledger and of the transport are."""
+        return self.path / "keys" / "ledger.key", self.path / "keys" / "transport.key"
+
+    @property
+    def database_path(self) -> Path:
+        """Where the chains are."""
+        return self.path / "passby.db"
+
+    @property
+    def log_path(self) -> Path:
+        """Where a detached daemon writes."""
+        return self.path / "log"
+
+    @property
+    def lock_path(self) -> Path:
+        """What the running daemon holds."""
+        return self.path / "daemon.lock"
+
+    @property
+    def socket_path(self) -> Path:
+        """Where the daemon answers: in the home, or where a path too long for a socket maps to.
+
+        The stand-in depends on the home and the user alone, not on the environment, so that a
+        daemon started by the system and a command in a terminal agree on it.
+        """
+        here = self.path / "passby.sock"
+        if len(os.fsencode(here)) <= SOCKET_PATH_MAX:
+            return here
+        mark = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
+        return Path(f"/tmp/passby-{os.geteuid()}-{mark}/passby.sock")  # noqa: S108 - 0700, checked
+
+    def prepare_socket(self) -> Path:
+        """Return `socket_path` with its folder made, private, and no stale socket in it.
+
+        Only for who holds the lock.
+
+        Raises:
+            ConfigError: the folder that stands in for a long path is another user's.
+        """
+        path = self.socket_path
+        if path.parent != self.path:
+            with suppress(FileExistsError):
+                path.parent.mkdir(mode=0o700)
+        _check_private(path.parent)
+        path.unlink(missing_ok=True)
+        return path
+
+    # --- what it holds -----------------------------------------------------------------
+    @property
+    def ledger_seed(self) -> bytes:
+        """The 32 bytes behind the device's chain."""
+        return _read_seed(self.key_paths[0])
+
+    @property
+    def transport_seed(self) -> bytes:
+        """The 32 bytes behind the device's name on the network."""
+        return _read_seed(self.key_paths[1])
+
+    def ledger_key(self) -> SigningKey:
+        """Return the key that signs the device's entries.
+
+        Raises:
+            DamagedError: the key file is not what was written.
+        """
+        from passby.protocol.keys import SigningKey
+
+        return SigningKey(self.ledger_seed)
+
+    @property
+    def certificate(self) -> bytes:
+        """The root's certificate for this device, as on the wire; not verified here."""
+        return self._certificate_file()[SALT_BYTES:]
+
+    @property
+    def certificate_salt(self) -> bytes:
+        """The 16 bytes that keep the genesis commitment from being guessed."""
+        return self._certificate_file()[:SALT_BYTES]
+
+    def _certificate_file(self) -> bytes:
+        raw = _read(self.path / "certificate")
+        if len(raw) <= SALT_BYTES:
+            raise DamagedError(f"{self.path / 'certificate'} is cut short.", _FROM_BACKUP)
+        return raw
+
+    def config(self) -> Config:
+        """Return config.toml, read now.
+
+        Raises:
+            ConfigError: what is wrong in it, and where.
+        """
+        from passby.node.config import load
+
+        return load(self.config_path)
+
+    def write_config(self, text: str) -> None:
+        """Put `text` in place of config.toml, whole or not at all."""
+        fresh = self.config_path.with_name(".config.toml.new")
+        _write(fresh, text.encode())
+        fresh.replace(self.config_path)
+        _sync_folder(self.path)
+
+    # --- one daemon --------------------------------------------------------------------
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the home for one daemon; the system lets go of it however the process ends.
+
+        Raises:
+            LocalError: another daemon holds it, named by its process id.
+        """
+        handle = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            for remaining in reversed(range(LOCK_TRIES)):
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not remaining:
+                        raise _second_daemon(self.path, _pid_in(handle)) from None
+                    time.sleep(LOCK_PAUSE_S)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            yield
+            os.ftruncate(handle, 0)
+        finally:
+            os.close(handle)
+
+    def daemon_pid(self) -> int | None:
+        """Return the process id of the daemon that holds this home, 0 if unknown, else None."""
+        try:
+            handle = os.open(self.lock_path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid_in(handle)
+        finally:
+            os.close(handle)
+        return None
+
+
+_FROM_BACKUP = "Put it back from a copy of the home, or make a new home with `passby init`."
+
+
+def _second_daemon(path: Path, pid: int) -> LocalError:
+    return LocalError(
+        f"A daemon already runs on {path}" + (f", process {pid}." if pid else "."),
+        "See it with `passby status`, or stop it with `passby down`.",
+    )
+
+
+def _pid_in(handle: int) -> int:
+    text = os.pread(handle, 20, 0).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def _exists(path: Path) -> bool:
+    """Tell whether `path` is there; a folder that may not be looked into is an error."""
+    try:
+        path.stat()
+    except PermissionError:
+        raise ConfigError(
+            f"{path.parent} is not open to you.",
+            f"Use a folder of your own with --home, or: sudo chown -R $USER {path.parent}",
+        ) from None
+    except OSError:
+        return False
+    return True
+
+
+def _check_private(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except OSError:
+        raise ConfigError(f"{path} is missing.", _FROM_BACKUP) from None
+    if stat.S_ISLNK(found.st_mode):
+        found = path.stat()
+    if found.st_uid != os.geteuid():
+        raise ConfigError(
+            f"{path} belongs to another user (uid {found.st_uid}).",
+            f"sudo chown -R $USER {path}",
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077:
+        wanted = "700" if stat.S_ISDIR(found.st_mode) else "600"
+        raise ConfigError(
+            f"{path} is open to other users (mode {mode:04o}).",
+            f"chmod {wanted} {path}",
+        )
+
+
+def _claim(path: Path) -> None:
+    """Make `path` a private, empty folder, or raise."""
+    Home.refuse_taken(path)
+    if not path.exists():
+        path.mkdir(mode=0o700, parents=True)
+        return
+    if not path.is_dir():
+        raise RefusedError(f"{path} is a file.", "Choose a folder with --home.")
+    ours = {"keys", "certificate", ".config.toml.new"}
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
+    if others:
+        raise RefusedError(
+            f"{path} holds other things ({others[0]}) and is no passby home.",
+            "Choose an empty or a new folder with --home.",
+        )
+    if path.stat().st_uid == os.geteuid():
+        path.chmod(0o700)
+    _check_private(path)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a private file; it is on disk when this returns."""
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{path} cannot be read: {error.strerror}.", _FROM_BACKUP) from error
+
+
+def _read_seed(path: Path) -> bytes:
+    text = _read(path).strip()
+    try:
+        seed = bytes.fromhex(text.decode("ascii"))
+    except ValueError:
+        seed = b""
+    if len(seed) != SEED_BYTES:
+        raise DamagedError(f"{path} does not hold a key.", _FROM_BACKUP)
+    return seed
