@@ -255,7 +255,8 @@ def _item(thing: Mapping[str, Any]) -> Mapping[str, Any]:
     item = _one(thing.get("itemOffered"))
     if item is None:
         return {}
-    return {"name": item} if isinstance(item, str) else _object(item, "itemOffered")
+    named = isinstance(item, str) and not isinstance(item, _Number)
+    return {"name": item} if named else _object(item, "itemOffered")
 
 
 def _quantity(thing: Mapping[str, Any], side: Side) -> tuple[Amount, int]:
