@@ -184,8 +184,8 @@ CELL_RESOLUTION_MAX: Final = 15
 """H3's finest, under a square metre; a shop may tell its door."""
 RING_K_MAX: Final = 24
 """1,801 cells: beyond that a pass over all lots is cheaper than asking cell by cell."""
-COVERS_REMEMBERED: Final = 2048
-"""Covers kept, some 60 cells each: about what a node's own topics ask for, in 6 MiB."""
+COVERS_REMEMBERED: Final = 4096
+"""Surroundings kept, some 80 cells each: what a node's own topics ask for, in 16 MiB."""
 CATEGORY_DEPTH_MAX: Final = 4
 """A lot is indexed under each level of its category, so every level costs memory."""
 BOOK_LOTS_MAX: Final = 2**22
@@ -221,5 +221,15 @@ WRITE_GROUP_RECORDS_MAX: Final = 5000
 """Records in a transaction; beyond, a larger one gains little and an own entry waits long."""
 NAMES_REMEMBERED: Final = 4096
 """Names of authors held in memory."""
+FINDINGS_MAX: Final = 1000
+"""Findings that an audit keeps; nobody reads more, and a broken disk makes millions."""
 LISTED_FOR_S: Final = 30 * 24 * 3600
 """How long a lot stands that names no last day; stale listings are what people leave for."""
+INVITE_ADDRESSES_MAX: Final = 8
+"""Addresses in one invite: a QR code of them can still be scanned."""
+INVITE_MAX: Final = 2048
+"""Bytes of one invite before base64."""
+DISK_LOW_BYTES: Final = 256 * 2**20
+"""Free space below which doctor warns: a busy month of a neighbourhood."""
+BOOTSTRAP_RETRY_MAX_S: Final = 30
+"""The longest pause between two tries of an address that has not answered yet."""

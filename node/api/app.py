@@ -1,0 +1,256 @@
+"""Routes of the local API. Errors answer with the words that the command line shows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from passby.geo.lots import Side
+from passby.node.api.service import Service
+from passby.protocol.errors import Exit, LocalError, UsageError
+from passby.protocol.limits import API_BODY_MAX, API_LIST_MAX
+
+_encode = msgspec.json.Encoder().encode
+Handler = Callable[[Request], Awaitable[Response]]
+T = TypeVar("T")
+
+_STATUS = {Exit.USAGE: 400, Exit.REFUSED: 409, Exit.BAD_CONFIG: 409}
+
+
+def make_app(service: Service) -> Starlette:
+    """Return the application that answers for `service`."""
+    routes = [
+        Route(path, _guarded(handler), methods=[method])
+        for method, path, handler in _Handlers(service).table()
+    ]
+    return Starlette(routes=routes)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(_encode(value), status, media_type="application/json")
+
+
+def _guarded(handler: Handler) -> Handler:
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except LocalError as error:
+            shown = {
+                "message": error.message,
+                "hint": error.hint,
+                "exit_code": int(error.exit_code),
+            }
+            return _json({"error": shown}, _STATUS.get(error.exit_code, 503))
+        except ClientDisconnect:
+            return Response(status_code=499)
+
+    return answer
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    """Return the request's JSON body as `kind`.
+
+    Raises:
+        UsageError: too large, not JSON, or not of this kind.
+    """
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > API_BODY_MAX:
+            raise UsageError(f"A request may have {API_BODY_MAX} bytes.", "Send fewer at a time.")
+    try:
+        return msgspec.json.decode(bytes(data) or b"{}", type=kind)
+    except msgspec.DecodeError as error:
+        raise UsageError(f"The request cannot be read: {error}.") from None
+
+
+class _Join(msgspec.Struct, forbid_unknown_fields=True):
+    address: str
+
+
+class _Lots(msgspec.Struct, forbid_unknown_fields=True):
+    lots: list[dict[str, Any]]
+
+
+class _ProposeBody(msgspec.Struct, forbid_unknown_fields=True):
+    lot: str
+    amount: int | None = None
+    request: str | None = None
+    handover_until_ms: int | None = None
+    respond_within_s: int | None = None
+    text: str | None = None
+
+
+class _StepBody(msgspec.Struct, forbid_unknown_fields=True):
+    code: str | None = None
+    amount: int | None = None
+    amount_minor: int | None = None
+    reason: str | None = None
+
+
+class _Handlers:
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def table(self) -> list[tuple[str, str, Handler]]:
+        return [
+            ("GET", "/healthz", self.healthz),
+            ("GET", "/v1/status", self.status),
+            ("GET", "/v1/id", self.identity),
+            ("GET", "/v1/peers", self.peers),
+            ("POST", "/v1/join", self.join),
+            ("GET", "/v1/invite", self.invite),
+            ("GET", "/v1/doctor", self.doctor),
+            ("POST", "/v1/lots", self.list_lots),
+            ("GET", "/v1/book", self.book),
+            ("GET", "/v1/matches", self.matches),
+            ("POST", "/v1/trades", self.propose),
+            ("GET", "/v1/trades", self.trades),
+            ("GET", "/v1/trades/{id}", self.trade),
+            ("POST", "/v1/trades/{id}/{step}", self.step),
+            ("GET", "/v1/ledger/heads", self.heads),
+            ("GET", "/v1/ledger/log", self.log),
+            ("GET", "/v1/ledger/entries/{id}", self.entry),
+            ("GET", "/v1/ledger/export", self.export),
+            ("GET", "/v1/events", self.events),
+            ("POST", "/v1/shutdown", self.shutdown),
+        ]
+
+    async def healthz(self, _request: Request) -> Response:
+        return _json({"ok": True})
+
+    async def status(self, _request: Request) -> Response:
+        return _json(self._service.status())
+
+    async def identity(self, _request: Request) -> Response:
+        return _json(self._service.identity())
+
+    async def peers(self, _request: Request) -> Response:
+        return _json(self._service.peers())
+
+    async def join(self, request: Request) -> Response:
+        body = await _body(request, _Join)
+        return _json({"peer_id": await self._service.join(body.address)})
+
+    async def invite(self, _request: Request) -> Response:
+        return _json(self._service.invite())
+
+    async def doctor(self, _request: Request) -> Response:
+        return _json(self._service.doctor())
+
+    async def list_lots(self, request: Request) -> Response:
+        body = await _body(request, _Lots)
+        return _json({"results": await self._service.list_lots(body.lots)})
+
+    async def book(self, request: Request) -> Response:
+        query = request.query_params
+        own = query.get("own")
+        return _json(
+            {
+                "lots": self._service.book(
+                    Side.REQUEST if query.get("side") == "request" else Side.OFFER,
+                    category=query.get("category") or None,
+                    text=query.get("text") or None,
+                    gtin=query.get("gtin") or None,
+                    own=None if own is None else own == "1",
+                    radius_m=_whole(request, "radius_m", None),
+                    limit=_limit(request, 50),
+                )
+            }
+        )
+
+    async def matches(self, request: Request) -> Response:
+        lot = request.query_params.get("lot")
+        return _json({"matches": self._service.matches(lot, _limit(request, 20))})
+
+    async def propose(self, request: Request) -> Response:
+        body = await _body(request, _ProposeBody)
+        return _json(
+            await self._service.propose(
+                body.lot,
+                body.amount,
+                request=body.request,
+                handover_until_ms=body.handover_until_ms,
+                respond_within_s=body.respond_within_s,
+                text=body.text,
+            )
+        )
+
+    async def trades(self, request: Request) -> Response:
+        only_open = request.query_params.get("state", "all") == "open"
+        return _json({"trades": self._service.trades(only_open=only_open)})
+
+    async def trade(self, request: Request) -> Response:
+        return _json(self._service.trade(request.path_params["id"]))
+
+    async def step(self, request: Request) -> Response:
+        trade, step = request.path_params["id"], request.path_params["step"]
+        body = await _body(request, _StepBody)
+        match step:
+            case "accept":
+                return _json(await self._service.accept(trade))
+            case "handover":
+                return _json(await self._service.handover(trade, body.code or "", body.amount))
+            case "receive":
+                return _json(await self._service.receive(trade, body.amount))
+            case "paid":
+                return _json(await self._service.paid(trade, body.amount_minor))
+            case "cancel":
+                return _json(await self._service.cancel(trade, body.reason))
+            case _:
+                raise UsageError(
+                    f"“{step}” is no step of a trade.",
+                    "The steps are accept, handover, receive, paid and cancel.",
+                )
+
+    async def heads(self, _request: Request) -> Response:
+        return _json({"heads": self._service.heads()})
+
+    async def log(self, request: Request) -> Response:
+        before = _whole(request, "before", None)
+        author = request.query_params.get("author")
+        return _json({"entries": self._service.log(author, before, _limit(request, 50))})
+
+    async def entry(self, request: Request) -> Response:
+        return _json(self._service.entry(request.path_params["id"]))
+
+    async def export(self, request: Request) -> Response:
+        records = self._service.export(request.query_params.get("author"))
+
+        async def lines() -> AsyncIterator[bytes]:
+            async for record in records:
+                yield _encode({"record": record.hex()}) + b"\n"
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    async def events(self, _request: Request) -> Response:
+        async def stream() -> AsyncIterator[bytes]:
+            async with self._service.events() as events:
+                yield b": passby\n\n"
+                async for event in events:
+                    yield b"data: " + _encode(event) + b"\n\n"
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    async def shutdown(self, _request: Request) -> Response:
+        self._service.shut_down()
+        return _json({})
+
+
+def _limit(request: Request, default: int) -> int:
+    return max(1, min(_whole(request, "limit", None) or default, API_LIST_MAX))
+
+
+def _whole(request: Request, name: str, default: int | None) -> int | None:
+    text = request.query_params.get(name)
+    if text is None or not text:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 16:
+        raise UsageError(f"{name} is a whole number, not “{text[:20]}”.")
+    return int(text)

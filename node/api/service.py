@@ -1,0 +1,407 @@
+"""What the local API can do, in plain values; routes and HTTP are `app`'s."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from passby.geo.cells import cell_text
+from passby.geo.lots import Side
+from passby.ledger.draft import Draft
+from passby.node.api.shown import Json, Shown
+from passby.node.events import Event
+from passby.node.invite import Invite
+from passby.node.listing import draft_of, read_listed
+from passby.node.participant import Participant
+from passby.protocol.entry import Record, encode_record
+from passby.protocol.errors import LocalError, RefusedError, UsageError
+from passby.protocol.keys import Certificate
+from passby.protocol.limits import (
+    API_LIST_MAX,
+    API_LOTS_MAX,
+    DISK_LOW_BYTES,
+    RESPOND_WITHIN_S,
+    STREAM_WRITE_MAX,
+)
+from passby.protocol.trade import OPEN_STATES
+from passby.protocol.turns import turns
+from passby.protocol.types import AT_MS_MAX
+
+
+class Service:
+    """The node's doings for a local program.
+
+    Args:
+        participant: the running node.
+        home: its folder, for what doctor looks at.
+        radius_m: how far around the home `book` looks unless told.
+        stop: ends the daemon.
+        refusal: why own entries cannot be appended, or None.
+    """
+
+    def __init__(
+        self,
+        participant: Participant,
+        home: Path,
+        radius_m: int,
+        stop: Callable[[], None],
+        refusal: Callable[[], LocalError | None],
+    ) -> None:
+        self._node = participant
+        self._home = home
+        self._radius_m = radius_m
+        self._stop = stop
+        self._refusal = refusal
+        self._started_s = trio.current_time()
+        self._shown = Shown(
+            participant.chains,
+            participant.market,
+            participant.desk,
+            participant.names,
+            participant.clock,
+        )
+
+    # --- the node ----------------------------------------------------------------------
+
+    def status(self) -> Json:
+        """Return how the node is."""
+        node = self._node
+        reader, me = node.chains.reader, node.chains.author
+        counts = reader.counts()
+        trades = [trade for trade in node.desk.trades() if trade.state in OPEN_STATES]
+        now_ms = node.clock()
+        mine = sum(
+            any(step.party == me and not step.automatic for step in turns(trade, now_ms))
+            for trade in trades
+        )
+        head = node.chains.heads.get(me)
+        refusal = self._refusal()
+        return {
+            "name": node.identity.name,
+            "author": me.hex(),
+            "peer_id": node.network.peer_id,
+            "version": version("passby"),
+            "cell": cell_text(node.market.home),
+            "uptime_s": round(trio.current_time() - self._started_s),
+            "peers": len(node.network.peers()),
+            "chains": counts.authors,
+            "entries": counts.entries,
+            "lots_open": len(node.market.offers),
+            "requests_open": len(node.market.requests),
+            "trades_open": len(trades),
+            "your_turn": mine,
+            "head": {"seq": head.seq, "id": head.id.hex()} if head else None,
+            "addresses": node.network.addresses(),
+            "clock": self._clock(),
+            "read_only": refusal.message if refusal else None,
+            "notes": [refusal.hint] if refusal else [],
+        }
+
+    def _clock(self) -> Json:
+        head = self._node.chains.heads.get(self._node.chains.author)
+        ahead_s = (head.at_ms - self._node.clock()) / 1000 if head else 0
+        if ahead_s > 1:
+            note = f"this clock is {ahead_s:.0f} s behind the newest own entry"
+            return {"ok": False, "note": note}
+        return {"ok": True, "note": ""}
+
+    def identity(self) -> Json:
+        """Return who this node is."""
+        node = self._node
+        return {
+            "name": node.identity.name,
+            "author": node.chains.author.hex(),
+            "root": Certificate.parse(node.identity.certificate).root.hex(),
+            "peer_id": node.network.peer_id,
+            "cell": cell_text(node.market.home),
+            "addresses": node.network.addresses(),
+        }
+
+    def peers(self) -> Json:
+        """Return who is connected, and how far sync with them is."""
+        node = self._node
+        now_s, now_ms = trio.current_time(), node.clock()
+        synced = node.replication.synced_peers
+        return {
+            "peers": [
+                {
+                    "peer_id": peer,
+                    "addresses": list(found.addresses),
+                    "direction": "out" if found.outbound else "in",
+                    "since_ms": now_ms - round((now_s - found.since_s) * 1000),
+                    "rtt_ms": found.rtt_ms,
+                    "score": found.score,
+                    "synced": synced.get(peer, False),
+                    "chains_behind": node.replication.behind(peer),
+                }
+                for peer, found in sorted(node.network.peers().items())
+            ],
+        }
+
+    async def join(self, address: str) -> str:
+        """Connect to an address or an invite's addresses, and keep the connection.
+
+        Raises:
+            UsageError: neither an address nor an invite.
+            LocalError: nobody answers there.
+        """
+        addresses = Invite.parse(address).addresses if Invite.is_link(address) else (address,)
+        failure: LocalError = UsageError("This invite names no address.")
+        for one in addresses:
+            try:
+                return await self._node.network.connect(one)
+            except LocalError as error:
+                failure = error
+        raise failure
+
+    def invite(self) -> Json:
+        """Return a link by which a neighbour joins."""
+        node = self._node
+        addresses = node.network.addresses()
+        cell = cell_text(node.market.home)
+        link = Invite(tuple(addresses), cell, node.identity.name).link()
+        return {"link": link, "addresses": addresses, "cell": cell, "name": node.identity.name}
+
+    def doctor(self) -> Json:
+        """Return the daemon's part of the check-up."""
+        node = self._node
+        clock = self._clock()
+        free = shutil.disk_usage(self._home).free
+        wrong = node.chains.reader.integrity()
+        refusal = self._refusal()
+        peers = len(node.network.peers())
+
+        def check(name: str, detail: str, mend: str, *, ok: bool) -> Json:
+            return {"name": name, "ok": ok, "detail": detail, "mend": "" if ok else mend}
+
+        return {
+            "checks": [
+                check(
+                    "clock",
+                    clock["note"] or "in step with the own chain",
+                    "Set the clock, best by NTP.",
+                    ok=clock["ok"],
+                ),
+                check(
+                    "disk",
+                    f"{free // 2**20} MiB free",
+                    "Make room: the ledger needs some to grow.",
+                    ok=free > DISK_LOW_BYTES,
+                ),
+                check(
+                    "ledger",
+                    wrong[0] if wrong else f"{node.chains.reader.counts().entries} entries",
+                    "Run `passby audit`.",
+                    ok=not wrong,
+                ),
+                check(
+                    "own chain",
+                    refusal.message if refusal else "may go on",
+                    refusal.hint if refusal else "",
+                    ok=refusal is None,
+                ),
+                check(
+                    "peers",
+                    f"{peers} connected",
+                    "Join a neighbour: `passby join ADDRESS`, or ask for an invite.",
+                    ok=peers > 0,
+                ),
+                check(
+                    "frozen authors",
+                    f"{len(node.chains.reader.frozen())} caught forking",
+                    "",
+                    ok=True,
+                ),
+            ]
+        }
+
+    def shut_down(self) -> None:
+        """End the daemon once this answer is on its way."""
+        self._stop()
+
+    def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Event]]:
+        """Listen to what happens."""
+        return self._node.events.listen()
+
+    # --- lots --------------------------------------------------------------------------
+
+    async def list_lots(self, lots: list[dict[str, Any]]) -> list[Json]:
+        """List lots, each for itself: what cannot be read does not hold up the others.
+
+        Raises:
+            UsageError: too many at once.
+            LocalError: nothing can be appended now; nothing was.
+        """
+        if len(lots) > API_LOTS_MAX:
+            raise UsageError(f"At most {API_LOTS_MAX} lots at once.")
+        now_ms, home = self._node.clock(), self._node.market.home
+        results: list[Json] = []
+        drafts: list[Draft] = []
+        places: list[int] = []
+        for place, lot in enumerate(lots):
+            try:
+                drafts.append(draft_of(read_listed(lot), home, now_ms))
+                places.append(place)
+                results.append({})
+            except UsageError as error:
+                results.append({"error": {"message": error.message, "hint": error.hint}})
+        if drafts:
+            records = await self._node.say(drafts)
+            for place, record in zip(places, records, strict=True):
+                results[place] = {"id": record.entry.id.hex(), "seq": record.entry.seq}
+        return results
+
+    def book(self, side: Side, *, radius_m: int | None, **filters: Any) -> list[Json]:
+        """Return the nearest open lots."""
+        radius = self._radius_m if radius_m is None else radius_m
+        found = self._node.market.near(side, radius_m=radius, **filters)
+        return [self._shown.lot(lot) for lot, _distance_m in found]
+
+    def matches(self, lot: str | None, limit: int) -> list[Json]:
+        """Return the best matches of a lot, or of all own ones."""
+        lot_id = None if lot is None else self._id(lot)
+        return [self._shown.match(match) for match in self._node.market.matches(lot_id, limit)]
+
+    # --- trades ------------------------------------------------------------------------
+
+    async def propose(
+        self,
+        lot: str,
+        amount: int | None,
+        *,
+        request: str | None,
+        handover_until_ms: int | None,
+        respond_within_s: int | None,
+        text: str | None,
+    ) -> Json:
+        """Propose for a lot; for a request, the amount is what matches it."""
+        lot_id = self._id(lot)
+        if handover_until_ms is not None and not 0 <= handover_until_ms <= AT_MS_MAX:
+            raise UsageError("The hand-over's end is no time.")
+        if request is not None and amount is None:
+            wanted = self._id(request)
+            amount = next(
+                (
+                    match.amount
+                    for match in self._node.market.matches(wanted, API_LIST_MAX)
+                    if match.offer.id == lot_id
+                ),
+                None,
+            )
+            if amount is None:
+                raise RefusedError(
+                    "This lot does not match that request.", "`passby matches` lists what does."
+                )
+        within_s = RESPOND_WITHIN_S if respond_within_s is None else respond_within_s
+        if not 1 <= within_s <= 30 * 24 * 3600:
+            raise UsageError("An answer can be awaited for 1 second to 30 days.")
+        trade = await self._node.desk.propose(
+            lot_id,
+            amount,
+            handover_until_ms=handover_until_ms,
+            respond_within_s=within_s,
+            text=text,
+        )
+        return self._shown.trade(trade)
+
+    def trades(self, *, only_open: bool) -> list[Json]:
+        """Return the own trades, newest first."""
+        trades = self._node.desk.trades()
+        return [
+            self._shown.trade(trade)
+            for trade in trades[:API_LIST_MAX]
+            if not only_open or trade.state in OPEN_STATES
+        ]
+
+    def trade(self, trade: str) -> Json:
+        """Return one trade with its entries."""
+        return self._shown.trade(self._node.desk.trade(self._id(trade)), entries=True)
+
+    async def accept(self, trade: str) -> Json:
+        """Accept a propose."""
+        return self._shown.trade(await self._node.desk.accept(self._id(trade)))
+
+    async def handover(self, trade: str, code: str, amount: int | None) -> Json:
+        """Hand the goods over."""
+        return self._shown.trade(await self._node.desk.handover(self._id(trade), code, amount))
+
+    async def receive(self, trade: str, amount: int | None) -> Json:
+        """Confirm the goods."""
+        return self._shown.trade(await self._node.desk.receive(self._id(trade), amount))
+
+    async def paid(self, trade: str, amount_minor: int | None) -> Json:
+        """Confirm the money."""
+        return self._shown.trade(await self._node.desk.paid(self._id(trade), amount_minor))
+
+    async def cancel(self, trade: str, reason: str | None) -> Json:
+        """Leave a trade."""
+        return self._shown.trade(await self._node.desk.cancel(self._id(trade), reason))
+
+    # --- ledger ------------------------------------------------------------------------
+
+    def heads(self) -> list[Json]:
+        """Return the head of every chain."""
+        frozen = self._node.chains.reader.frozen()
+        return [
+            {
+                "author": author.hex(),
+                "name": self._node.names.of(author),
+                "seq": head.seq,
+                "id": head.id.hex(),
+                "at_ms": head.at_ms,
+                "frozen_from": frozen.get(author),
+            }
+            for author, head in sorted(self._node.chains.heads.items())
+        ]
+
+    def log(self, author: str | None, before: int | None, limit: int) -> list[Json]:
+        """Return entries of a chain, newest first."""
+        key = self._node.chains.author if author is None else self._author(author)
+        records = self._node.chains.reader.log(key, before, limit)
+        return [self._shown.entry(record) for record in records]
+
+    def entry(self, entry: str) -> Json:
+        """Return one entry with its bytes."""
+        return self._shown.entry(self._record(entry), raw=True)
+
+    async def export(self, author: str | None) -> AsyncIterator[bytes]:
+        """Yield every record of one chain, or of all, in chain order."""
+        chains = self._node.chains
+        authors = sorted(chains.heads) if author is None else [self._author(author)]
+        for key in authors:
+            seq = 1
+            while seq <= chains.head_seq(key):
+                records = chains.reader.run(key, seq, chains.head_seq(key), STREAM_WRITE_MAX)
+                if not records:
+                    break
+                for record in records:
+                    yield encode_record(record)
+                seq = records[-1].entry.seq + 1
+                await trio.lowlevel.checkpoint()
+
+    # --- ids ---------------------------------------------------------------------------
+
+    def _record(self, text: str) -> Record:
+        record = self._node.chains.reader.find(text.strip().lower())
+        if record is None:
+            raise RefusedError(f"No entry with the id {text[:20]} is known here.")
+        return record
+
+    def _id(self, text: str) -> bytes:
+        return self._record(text).entry.id
+
+    def _author(self, text: str) -> bytes:
+        prefix = text.strip().lower()
+        found = [key for key in self._node.chains.heads if key.hex().startswith(prefix)]
+        if len(found) != 1 or not prefix:
+            raise RefusedError(
+                f"{len(found)} authors have a key that begins with “{prefix[:20]}”.",
+                "`passby ledger heads` lists them.",
+            )
+        return found[0]

@@ -1,0 +1,302 @@
+"""Lots, matches, trades and entries as the JSON that the local API answers with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from passby.geo.cells import cell_text, distance_m
+from passby.geo.lots import BookLot, Side
+from passby.geo.match import Match
+from passby.node.chains import Chains
+from passby.node.clock import Clock
+from passby.node.desk import Desk
+from passby.node.market import Market
+from passby.node.names import Names
+from passby.node.trades import terms_in
+from passby.protocol.codec import decode
+from passby.protocol.entry import Entry, Record
+from passby.protocol.errors import RemoteError
+from passby.protocol.limits import PAYLOAD_MAX
+from passby.protocol.payloads import Offer, Request, decode_payload
+from passby.protocol.price import Price
+from passby.protocol.trade import Leg, Trade
+from passby.protocol.turns import Step, turns
+from passby.protocol.types import EntryType
+
+Json = dict[str, Any]
+
+COMMANDS = {
+    EntryType.RESERVE: "passby accept {id}",
+    EntryType.HANDOVER: "passby handover {id} --code WORDS",
+    EntryType.RECEIPT: "passby receive {id}",
+    EntryType.RELEASE: "passby cancel {id}",
+    EntryType.CANCEL: "passby cancel {id}",
+}
+SHORT = 12
+
+
+class Shown:
+    """Turns what the node holds into plain values."""
+
+    def __init__(
+        self, chains: Chains, market: Market, desk: Desk, names: Names, clock: Clock
+    ) -> None:
+        self._chains = chains
+        self._market = market
+        self._desk = desk
+        self._names = names
+        self._clock = clock
+
+    def lot(self, lot: BookLot) -> Json:
+        """Return one open lot with what its payload says."""
+        record = self._chains.reader.record(lot.id)
+        said = _said(record, lot.side)
+        stock = self._chains.reader.lot(lot.id) if lot.side is Side.OFFER else None
+        now_ms = self._clock()
+        return {
+            "id": lot.id.hex(),
+            "side": lot.side.name.lower(),
+            "author": lot.author.hex(),
+            "author_name": self._names.of(lot.author),
+            "own": lot.author == self._chains.author,
+            "name": said.name if said else None,
+            "text": said.text if said else None,
+            "category": lot.category,
+            "unit": str(lot.unit),
+            "amount": lot.remaining if lot.side is Side.REQUEST else None,
+            "remaining": lot.remaining,
+            "reserved": stock.reserved if stock else 0,
+            "minimum": lot.minimum,
+            "step": lot.step,
+            "price": _price(lot.price),
+            "total_minor": lot.price.total_minor(lot.remaining, now_ms),
+            "currency": lot.price.currency,
+            "best_before_ms": lot.best_before_ms,
+            "until_ms": lot.until_ms,
+            "window": {"from_ms": lot.window.from_ms, "until_ms": lot.window.until_ms}
+            if lot.window
+            else None,
+            "cell": cell_text(lot.cell),
+            "distance_m": distance_m(self._market.home, lot.cell),
+            "gtin": said.gtin if said else lot.gtin,
+            "condition": str(lot.condition) if lot.condition else None,
+        }
+
+    def match(self, match: Match) -> Json:
+        """Return a match with the reasons of its score."""
+        return {
+            "request": self.lot(match.request),
+            "offer": self.lot(match.offer),
+            "amount": match.amount,
+            "total_minor": match.total_minor,
+            "currency": match.offer.price.currency,
+            "score": match.points,
+            "distance_m": match.distance_m,
+            "reasons": [
+                {"part": str(reason.part), "points": reason.points, "words": reason.words}
+                for reason in match.explain()
+            ],
+        }
+
+    def trade(self, trade: Trade, *, entries: bool = False) -> Json:
+        """Return a trade as this device sees it, with its entries in order if asked."""
+        me, now_ms = self._chains.author, self._clock()
+        steps = turns(trade, now_ms)
+        shown: Json = {
+            "id": trade.id.hex(),
+            "state": str(trade.state),
+            "role": self._role(trade),
+            "at_ms": trade.propose.at_ms,
+            "taker": trade.taker.hex(),
+            "taker_name": self._names.of(trade.taker),
+            "legs": [self._leg(trade, leg) for leg in trade.legs],
+            "respond_by_ms": trade.respond_by_ms,
+            "commit_by_ms": trade.commit_by_ms,
+            "faults": [
+                {
+                    "accused": fault.accused.hex(),
+                    "name": self._names.of(fault.accused),
+                    "rule": fault.rule,
+                    "evidence": [found.hex() for found in fault.evidence],
+                }
+                for fault in trade.faults
+            ],
+            "your_turn": [
+                {
+                    "step": step.type.name.lower(),
+                    "number": step.number,
+                    "by_ms": step.by_ms,
+                    "command": self._command(trade, step),
+                }
+                for step in steps
+                if step.party == me and not step.automatic and step.type in COMMANDS
+            ],
+            "waiting_for": [
+                {
+                    "party": step.party.hex(),
+                    "name": self._names.of(step.party),
+                    "step": step.type.name.lower(),
+                    "by_ms": step.by_ms,
+                }
+                for step in steps
+                if step.party != me and step.type not in (EntryType.CANCEL, EntryType.RELEASE)
+            ],
+            "code": self._desk.code(trade),
+        }
+        if entries:
+            shown["entries"] = self._entries(trade)
+        return shown
+
+    def _role(self, trade: Trade) -> str:
+        me = self._chains.author
+        if me == trade.taker:
+            return "taker"
+        for leg in trade.legs:
+            if leg.lister == me:
+                carries = any(up.to == leg.number for up in trade.legs)
+                return "carrier" if carries else "lister"
+        return "observer"
+
+    def _command(self, trade: Trade, step: Step) -> str:
+        command = COMMANDS[step.type].format(id=trade.id.hex()[:SHORT])
+        if step.type == EntryType.RECEIPT:
+            leg = trade.legs[step.number - 1]
+            if leg.lister == step.party and trade.party(leg.to) != step.party:
+                command += " --money"
+        return command
+
+    def _leg(self, trade: Trade, leg: Leg) -> Json:
+        terms = terms_in(self._chains, trade)
+        priced = terms.lots[leg.number - 1] if terms and len(terms.lots) >= leg.number else None
+        said = _said(self._chains.reader.record(leg.lot), Side.OFFER)
+        return {
+            "number": leg.number,
+            "lot": leg.lot.hex(),
+            "name": said.name if said else None,
+            "lister": leg.lister.hex() if leg.lister else None,
+            "lister_name": self._names.of(leg.lister) if leg.lister else None,
+            "amount": leg.amount,
+            "unit": str(priced.unit) if priced else None,
+            "total_minor": priced.total_minor if priced else None,
+            "currency": priced.currency if priced else None,
+            "to": leg.to,
+            "handover_until_ms": leg.handover_until_ms,
+            "reserved": leg.reserve is not None,
+            "committed": leg.commit is not None,
+            "handed_over": leg.handover is not None,
+            "received": leg.goods_receipt is not None,
+            "paid": leg.money_receipt is not None,
+        }
+
+    def _entries(self, trade: Trade) -> list[Json]:
+        records = self._chains.reader.trade(trade.id)
+        records.sort(key=lambda record: (record.entry.at_ms, record.entry.id))
+        return [
+            {
+                "id": record.entry.id.hex(),
+                "author": record.entry.author.hex(),
+                "author_name": self._names.of(record.entry.author),
+                "seq": record.entry.seq,
+                "type": type_name(record.entry),
+                "at_ms": record.entry.at_ms,
+                "words": self._words(trade, record.entry),
+            }
+            for record in records
+        ]
+
+    def _words(self, trade: Trade, entry: Entry) -> str:
+        name = self._names.shown(entry.author)
+        said = _WORDS.get(type_name(entry), "says something about this trade")
+        if entry.body.type == EntryType.RECEIPT:
+            said = "has the goods" if entry.body.facts[0] == 1 else "has the money"
+        elif entry.body.type == EntryType.CANCEL and entry.author != trade.taker:
+            said = "declines"
+        return f"{name} {said}"
+
+    def entry(self, record: Record, *, raw: bool = False) -> Json:
+        """Return one entry of a chain, its payload read where it is held."""
+        body = record.entry.body
+        payload = _payload(record)
+        shown: Json = {
+            "id": record.entry.id.hex(),
+            "author": body.author.hex(),
+            "author_name": self._names.of(body.author),
+            "seq": body.seq,
+            "prev": body.prev.hex() if body.prev else None,
+            "at_ms": body.at_ms,
+            "type": body.type,
+            "type_name": type_name(record.entry),
+            "refs": [ref.hex() for ref in body.refs],
+            "stock": list(body.stock),
+            "facts": plain(list(body.facts)),
+            "payload": plain(payload),
+            "payload_state": "none"
+            if body.payload_hash is None
+            else ("here" if record.payload is not None else "missing"),
+        }
+        if raw:
+            shown["raw"] = record.entry.raw.hex()
+        return shown
+
+
+_WORDS = {
+    "propose": "proposes",
+    "reserve": "accepts and sets the goods aside",
+    "confirm": "confirms",
+    "commit": "commits",
+    "handover": "hands over",
+    "release": "releases what was set aside",
+    "cancel": "cancels",
+}
+
+
+def type_name(entry: Entry) -> str:
+    """Return the name of an entry's type, or its number where this version knows none."""
+    try:
+        return EntryType(entry.body.type).name.lower()
+    except ValueError:
+        return f"type {entry.body.type}"
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with bytes as hex, for JSON."""
+    match value:
+        case bytes():
+            return value.hex()
+        case list():
+            return [plain(member) for member in value]
+        case dict():
+            return {key: plain(member) for key, member in value.items()}
+        case _:
+            return value
+
+
+def _price(price: Price) -> Json:
+    shown: Json = {
+        "minor": price.minor,
+        "per_amount": price.per_amount,
+        "currency": price.currency,
+    }
+    if price.knots:
+        shown["knots"] = [list(knot) for knot in price.knots]
+    return shown
+
+
+def _said(record: Record | None, side: Side) -> Offer | Request | None:
+    if record is None or record.payload is None:
+        return None
+    try:
+        if side is Side.OFFER:
+            return decode_payload(record.payload, Offer)
+        return decode_payload(record.payload, Request)
+    except RemoteError:
+        return None
+
+
+def _payload(record: Record) -> Any:
+    if record.payload is None:
+        return None
+    try:
+        return decode(record.payload, PAYLOAD_MAX)
+    except RemoteError:
+        return None

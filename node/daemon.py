@@ -1,0 +1,177 @@
+"""The daemon: what starts, in which order, and how it stops.
+
+Start: lock the home, open the ledger, take part in the network, then answer on the socket, so
+that whoever can ask gets whole answers. Stop (SIGTERM, SIGINT, or the API): answer no more,
+leave the network, write what waits, let go of the lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve as serve_http
+
+from passby.geo.cells import parse_cell
+from passby.node.api.app import make_app
+from passby.node.api.service import Service
+from passby.node.clock import machine_clock
+from passby.node.home import Home
+from passby.node.invite import Invite
+from passby.node.net_libp2p import Libp2pNetwork
+from passby.node.participant import Identity, Participant
+from passby.node.storage import Storage, open_storage
+from passby.protocol.errors import LocalError
+from passby.protocol.limits import BOOTSTRAP_RETRY_MAX_S, REDIAL_FIRST_S
+
+log = logging.getLogger(__name__)
+
+
+def serve(home: Home, *, join: Sequence[str] = (), listen: Sequence[str] = ()) -> None:
+    """Run the node of `home` until it is told to stop.
+
+    Args:
+        home: an opened home; locked while this runs.
+        join: addresses or invites to connect to, besides the configured ones.
+        listen: multiaddrs to listen on instead of the configured ones.
+
+    Raises:
+        LocalError: another daemon has the home, a port is taken, the ledger is damaged ...
+    """
+    with home.lock():
+        _log_to_stderr(home.config.log_level)
+        try:
+            trio.run(_serve, home, tuple(join), tuple(listen))
+        except* LocalError as group:
+            raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    if not isinstance(found, LocalError):
+        raise AssertionError("a group of local errors holds something else")
+    return found
+
+
+async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> None:
+    config = home.config
+    key = home.ledger_key()
+    identity = Identity(
+        key,
+        config.name,
+        home.certificate,
+        home.certificate_salt,
+        hashlib.blake2b(home.ledger_seed, person=b"passby codes").digest()[:32],
+    )
+    network = Libp2pNetwork(home.transport_seed, list(listen or config.listen))
+    stop = trio.Event()
+    async with open_storage(home.database_path, key.public) as storage:
+        participant = Participant(
+            identity, parse_cell(config.cell), storage, network, machine_clock, os.urandom
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, stop)
+            await nursery.start(participant.run)
+            nursery.start_soon(_answer, home, participant, storage, stop)
+            for address in (*config.bootstrap, *join):
+                nursery.start_soon(_join, participant, address)
+            if config.mdns:
+                nursery.start_soon(_find_neighbours, participant)
+            log.info("up: %s", ", ".join(network.addresses()))
+            await stop.wait()
+            log.info("stopping")
+            nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stop.set()
+
+
+async def _answer(home: Home, participant: Participant, storage: Storage, stop: trio.Event) -> None:
+    """Serve the local API on the home's socket."""
+    path = home.prepare_socket()
+    service = Service(
+        participant,
+        home.path,
+        home.config.radius_m,
+        stop.set,
+        lambda: storage.refusal,
+    )
+    config = HypercornConfig()
+    config.bind = [f"unix:{path}"]
+    config.umask = 0o177
+    config.graceful_timeout = 1
+    config.accesslog = None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    try:
+        await serve_http(make_app(service), config, mode="asgi", shutdown_trigger=stop.wait)
+    finally:
+        with suppress(OSError):
+            path.unlink()
+
+
+async def _join(participant: Participant, address: str) -> None:
+    """Dial until it has answered once; from then on the network keeps the connection."""
+    addresses = Invite.parse(address).addresses if Invite.is_link(address) else (address,)
+    wait_s = REDIAL_FIRST_S
+    while True:
+        for one in addresses:
+            try:
+                await participant.network.connect(one)
+            except LocalError as error:
+                log.info("cannot join %s: %s", one, error)
+            else:
+                return
+        await trio.sleep(wait_s)
+        wait_s = min(2 * wait_s, BOOTSTRAP_RETRY_MAX_S)
+
+
+async def _find_neighbours(participant: Participant) -> None:
+    """Connect to neighbours on the home network as they are found."""
+    from passby.node.discovery_mdns import Discovery
+
+    discovery = Discovery(participant.network.peer_id, participant.network.addresses())
+    async with discovery.run() as found:
+        async for address in found:
+            try:
+                await participant.network.connect(address)
+            except LocalError as error:
+                log.info("cannot join %s: %s", address, error)
+
+
+def _log_to_stderr(level: str) -> None:
+    """One line an event: for people on a terminal, JSON elsewhere."""
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer()
+        if sys.stderr.isatty()
+        else structlog.processors.JSONRenderer()
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso"),
+                structlog.processors.format_exc_info,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("hypercorn.error", "libp2p"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,203 @@
+"""From what a person lists to an offer or a request: checked, placed, ready to be chained."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from passby.geo.categories import parse_category
+from passby.geo.cells import cell_at, parse_cell, resolution_of, topic_cell
+from passby.ledger.draft import Draft, OpenLot
+from passby.node.gtin import parse_gtin
+from passby.node.prices import decimals_of
+from passby.protocol.errors import UsageError
+from passby.protocol.limits import (
+    AMOUNT_MAX,
+    CELL_RESOLUTION_MIN,
+    LISTED_FOR_S,
+    PAYLOAD_MAX,
+)
+from passby.protocol.payloads import Condition, Offer, Request, Window, encode_payload
+from passby.protocol.price import Price
+from passby.protocol.types import AT_MS_MAX, EntryType
+from passby.protocol.units import Unit
+
+Whole = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
+Time = Annotated[int, Meta(ge=0, le=AT_MS_MAX)]
+
+
+class ListedPrice(msgspec.Struct, frozen=True):
+    """A price as JSON says it."""
+
+    minor: Whole
+    per_amount: Whole
+    currency: str
+
+
+class ListedWindow(msgspec.Struct, frozen=True):
+    """A span of time as JSON says it."""
+
+    from_ms: Time
+    until_ms: Time
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A lot as the local API takes it; see docs/COMMANDS and `protocol.payloads`."""
+
+    side: Literal["offer", "request"]
+    name: str
+    category: str
+    unit: Unit
+    amount: Whole
+    price: ListedPrice
+    step: Whole = 1
+    minimum: Whole = 1
+    gtin: str | None = None
+    brand: str | None = None
+    condition: Condition | None = None
+    best_before_ms: Time | None = None
+    needed_until_ms: Time | None = None
+    margin_s: Annotated[int, Meta(ge=0, le=10**9)] = 0
+    window: ListedWindow | None = None
+    until_ms: Time | None = None
+    cell: str | None = None
+    lat: float | None = None
+    lon: float | None = None
+    radius_m: Annotated[int, Meta(ge=0, le=20_000_000)] | None = None
+    text: str | None = None
+    pay: tuple[str, ...] = ()
+
+
+def read_listed(value: Any) -> Listed:
+    """Return a lot from plain JSON.
+
+    Raises:
+        UsageError: a field that is missing, unknown or of another kind.
+    """
+    try:
+        return msgspec.convert(value, Listed, strict=True)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"This lot cannot be read: {error}.") from None
+
+
+def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
+    """Return the entry that opens the lot.
+
+    Args:
+        listed: what the person says.
+        home: the cell of a lot that names no place.
+        now_ms: what "in the past" is measured against.
+
+    Raises:
+        UsageError: an amount, price, time, place or product that cannot be.
+    """
+    _check_amounts(listed)
+    _check_times(listed, now_ms)
+    if listed.price.per_amount < 1:
+        raise UsageError("A price is for at least one unit.")
+    decimals_of(listed.price.currency)
+    cell = _cell(listed, home)
+    until_ms = listed.until_ms if listed.until_ms is not None else now_ms + LISTED_FOR_S * 1000
+    # Nobody should come for what has spoilt, or after the last hour to fetch it.
+    ends = [until_ms, listed.best_before_ms, listed.window.until_ms if listed.window else None]
+    until_ms = min(end for end in ends if end is not None)
+    common: dict[str, Any] = {
+        "name": _text(listed.name),
+        "category": parse_category(listed.category),
+        "unit": listed.unit,
+        "price": Price(listed.price.minor, listed.price.per_amount, listed.price.currency),
+        "cell": cell,
+        "minimum": listed.minimum,
+        "gtin": parse_gtin(listed.gtin) if listed.gtin else None,
+        "brand": _text(listed.brand) if listed.brand else None,
+        "condition": listed.condition,
+        "window": Window(listed.window.from_ms, listed.window.until_ms) if listed.window else None,
+        "radius_m": listed.radius_m,
+        "text": _text(listed.text) if listed.text else None,
+    }
+    facts = (topic_cell(cell), until_ms)
+    if listed.side == "request":
+        request = Request(
+            **common,
+            amount=listed.amount,
+            needed_until_ms=listed.needed_until_ms,
+            margin_s=listed.margin_s,
+        )
+        return Draft(EntryType.REQUEST, facts=facts, payload=_packed(request, Request))
+    offer = Offer(
+        **common,
+        step=listed.step,
+        best_before_ms=listed.best_before_ms,
+        pay=tuple(_text(way) for way in listed.pay),
+    )
+    return Draft(
+        EntryType.OFFER,
+        facts=facts,
+        payload=_packed(offer, Offer),
+        move=OpenLot(listed.amount),
+    )
+
+
+def _check_amounts(listed: Listed) -> None:
+    if listed.amount < 1:
+        raise UsageError("The amount is 0.", "Say how much there is, as in --amount 473ml.")
+    if listed.step < 1 or listed.minimum < 1:
+        raise UsageError("A step and a minimum are at least 1.")
+    if listed.amount < listed.step:
+        raise UsageError(
+            f"The amount, {listed.amount}, is below the step, {listed.step}.",
+            "Choose a smaller --step.",
+        )
+    if listed.amount < listed.minimum:
+        raise UsageError(
+            f"The amount, {listed.amount}, is below the minimum, {listed.minimum}.",
+            "Choose a smaller --minimum.",
+        )
+
+
+def _check_times(listed: Listed, now_ms: int) -> None:
+    for name, at_ms in (
+        ("best-before", listed.best_before_ms),
+        ("last day", listed.until_ms),
+        ("day it is needed until", listed.needed_until_ms),
+        ("end of the window", listed.window.until_ms if listed.window else None),
+    ):
+        if at_ms is not None and at_ms <= now_ms:
+            raise UsageError(f"The {name} is in the past.", "Give a time still to come.")
+    if listed.window and listed.window.until_ms < listed.window.from_ms:
+        raise UsageError("The window ends before it starts.")
+
+
+def _cell(listed: Listed, home: int) -> int:
+    if listed.cell is not None:
+        cell = parse_cell(listed.cell)
+        if resolution_of(cell) < CELL_RESOLUTION_MIN:
+            raise UsageError("That cell is wider than a neighbourhood.", "Give a smaller one.")
+        return cell
+    if listed.lat is not None and listed.lon is not None:
+        return cell_at(listed.lat, listed.lon)
+    if listed.lat is not None or listed.lon is not None:
+        raise UsageError("A place needs latitude and longitude.")
+    return home
+
+
+def _text(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _packed(payload: Offer | Request, kind: type[Offer | Request]) -> bytes:
+    try:
+        packed = encode_payload(payload)
+        # The bounds on each field are checked where they are declared, in reading.
+        msgspec.convert(msgspec.to_builtins(payload, builtin_types=(bytes,)), kind)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise UsageError(f"This lot does not fit: {error}.") from None
+    if len(packed) > PAYLOAD_MAX:
+        raise UsageError(
+            f"This lot takes {len(packed)} bytes, {PAYLOAD_MAX} are allowed.",
+            "Shorten its text.",
+        )
+    return packed

@@ -1,0 +1,233 @@
+"""The market as this node sees it: the two books, kept in step with the ledger."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import trio
+
+from passby.geo.book import EVERYTHING, Book, subtree_label
+from passby.geo.cells import distance_m, unit_vector
+from passby.geo.lots import BookLot, Side, gtin14, offered, wanted
+from passby.geo.match import Match, matches_for_offer, matches_for_request
+from passby.ledger.views import Skipped, open_lot, open_lots, open_request, open_requests
+from passby.node.chains import Chains
+from passby.node.clock import Clock
+from passby.protocol.entry import Record
+from passby.protocol.errors import RefusedError, RemoteError
+from passby.protocol.limits import EXPIRE_EVERY_S, LOAD_SLICE, SHOWN_SCAN_MAX
+from passby.protocol.stock import STOCK_TYPES
+from passby.protocol.types import EntryType
+
+log = logging.getLogger(__name__)
+
+
+class Market:
+    """Open offers and requests, found by place and product.
+
+    Args:
+        chains: tells of new entries; is read for what is shown.
+        clock: for expiry and prices.
+        home: the cell from which this node looks.
+    """
+
+    def __init__(self, chains: Chains, clock: Clock, home: int) -> None:
+        self._chains = chains
+        self._clock = clock
+        self.home = home
+        self.offers = Book(Side.OFFER)
+        self.requests = Book(Side.REQUEST)
+        self.skipped = Skipped()
+        self._on_lot: list[Callable[[BookLot], None]] = []
+        chains.on_records(self._heard)
+        chains.on_frozen(self._frozen)
+
+    def on_lot(self, tell: Callable[[BookLot], None]) -> None:
+        """Call `tell` with each lot that is new in a book."""
+        self._on_lot.append(tell)
+
+    async def run(self) -> None:
+        """Fill the books from the ledger, then let go of what expires, until cancelled."""
+        await self._load()
+        while True:
+            now_ms = self._clock()
+            self.offers.expire(now_ms)
+            self.requests.expire(now_ms)
+            await trio.sleep(EXPIRE_EVERY_S)
+
+    async def _load(self) -> None:
+        reader, now_ms = self._chains.reader, self._clock()
+        for count, lot in enumerate(open_lots(reader.open_lots(now_ms), self.skipped)):
+            if lot.id not in self.offers:
+                self._insert(
+                    lambda lot=lot: offered(  # type: ignore[misc]  # the default binds the name
+                        lot.id, lot.author, lot.at_ms, lot.until_ms, lot.remaining, lot.offer
+                    )
+                )
+            if count % LOAD_SLICE == 0:
+                await trio.lowlevel.checkpoint()
+        for count, request in enumerate(open_requests(reader.open_requests(now_ms), self.skipped)):
+            if request.id not in self.requests:
+                self._insert(
+                    lambda request=request: wanted(  # type: ignore[misc]  # as above
+                        request.id,
+                        request.author,
+                        request.at_ms,
+                        request.until_ms,
+                        request.request.amount,
+                        request.request,
+                    )
+                )
+            if count % LOAD_SLICE == 0:
+                await trio.lowlevel.checkpoint()
+
+    # --- keeping up --------------------------------------------------------------------
+
+    def _heard(self, records: Sequence[Record]) -> None:
+        now_ms = self._clock()
+        for record in records:
+            body = record.entry.body
+            if self._chains.is_frozen(body.author):
+                continue
+            if body.type == EntryType.OFFER:
+                self._heard_offer(record, now_ms)
+            elif body.type == EntryType.REQUEST:
+                self._heard_request(record, now_ms)
+            elif body.stock and body.type in STOCK_TYPES:
+                lot = self._chains.reader.record_at(body.author, body.stock[0])
+                if lot is not None and body.type == EntryType.CLOSE:
+                    self.offers.remove(lot.entry.id)
+                elif lot is not None:
+                    self.offers.set_remaining(lot.entry.id, body.stock[4])
+
+    def _heard_offer(self, record: Record, now_ms: int) -> None:
+        stock = self._chains.reader.lot(record.entry.id)
+        if stock is None or stock.closed:
+            return
+        try:
+            lot = open_lot(record, stock)
+        except RemoteError:
+            self.skipped.unreadable += 1
+            return
+        if lot is not None and lot.until_ms >= now_ms:
+            self._insert(
+                lambda: offered(
+                    lot.id, lot.author, lot.at_ms, lot.until_ms, lot.remaining, lot.offer
+                )
+            )
+
+    def _heard_request(self, record: Record, now_ms: int) -> None:
+        try:
+            found = open_request(record)
+        except RemoteError:
+            self.skipped.unreadable += 1
+            return
+        if found is not None and found.until_ms >= now_ms:
+            amount, request = found.request.amount, found.request
+            self._insert(
+                lambda: wanted(found.id, found.author, found.at_ms, found.until_ms, amount, request)
+            )
+
+    def _insert(self, make: Callable[[], BookLot]) -> None:
+        try:
+            lot = make()
+        except RemoteError:
+            self.skipped.unreadable += 1
+            return
+        book = self.offers if lot.side is Side.OFFER else self.requests
+        book.insert(lot)
+        for tell in self._on_lot:
+            tell(lot)
+
+    def _frozen(self, author: bytes) -> None:
+        for book in (self.offers, self.requests):
+            for lot in [lot for lot in book if lot.author == author]:
+                book.remove(lot.id)
+
+    # --- asking ------------------------------------------------------------------------
+
+    def near(
+        self,
+        side: Side,
+        *,
+        category: str | None = None,
+        gtin: str | None = None,
+        text: str | None = None,
+        own: bool | None = None,
+        radius_m: int,
+        limit: int,
+    ) -> list[tuple[BookLot, int]]:
+        """Return (lot, distance in metres from home) of lots within `radius_m`, nearest first.
+
+        At most the SHOWN_SCAN_MAX nearest are looked at.
+        """
+        book = self.offers if side is Side.OFFER else self.requests
+        now_ms, folded = self._clock(), text.casefold() if text else ""
+        found: list[tuple[BookLot, int]] = []
+        for lot in islice(self._by_distance(book, category, radius_m), SHOWN_SCAN_MAX):
+            if (
+                (gtin is None or lot.gtin == gtin14(gtin))
+                and (own is None or (lot.author == self._chains.author) is own)
+                and lot.remaining > 0
+                and lot.until_ms >= now_ms
+                and folded in (self._name(lot).casefold() if folded else "")
+            ):
+                found.append((lot, distance_m(self.home, lot.cell)))
+                if len(found) == limit:
+                    break
+        return found
+
+    def _by_distance(self, book: Book, category: str | None, radius_m: int) -> Iterator[BookLot]:
+        label = EVERYTHING if category is None else subtree_label(category)
+        slots = book.near([label], self.home, radius_m)
+        nearness = book.rows(slots)["place"] @ np.asarray(unit_vector(self.home))
+        order = np.argsort(-nearness, kind="stable")
+        return (book.lot_at(slot) for slot in slots[order].tolist())
+
+    def _name(self, lot: BookLot) -> str:
+        record = self._chains.reader.record(lot.id)
+        if record is None:
+            return ""
+        try:
+            if lot.side is Side.OFFER:
+                stock = self._chains.reader.lot(lot.id)
+                opened = open_lot(record, stock) if stock else None
+                return opened.offer.name if opened else ""
+            asked = open_request(record)
+        except RemoteError:
+            return ""
+        return asked.request.name if asked else ""
+
+    def matches(self, lot_id: bytes | None, limit: int) -> list[Match]:
+        """Return matches of one lot, or of every own one, the best first.
+
+        Raises:
+            RefusedError: the lot is not open here.
+        """
+        now_ms = self._clock()
+        if lot_id is not None:
+            return self._matches_of(self._find(lot_id), now_ms, limit)
+        found: dict[tuple[bytes, bytes], Match] = {}
+        for book in (self.requests, self.offers):
+            for lot in book:
+                if lot.author == self._chains.author:
+                    for match in self._matches_of(lot, now_ms, limit):
+                        found.setdefault((match.offer.id, match.request.id), match)
+        ranked = sorted(found.values(), key=lambda m: (-m.points, m.offer.id, m.request.id))
+        return ranked[:limit]
+
+    def _find(self, lot_id: bytes) -> BookLot:
+        lot = self.offers.get(lot_id) or self.requests.get(lot_id)
+        if lot is None:
+            raise RefusedError(
+                "This lot is not open, or not known here.", "`passby book` lists what is."
+            )
+        return lot
+
+    def _matches_of(self, lot: BookLot, now_ms: int, limit: int) -> list[Match]:
+        if lot.side is Side.REQUEST:
+            return matches_for_request(self.offers, lot, now_ms, limit)
+        return matches_for_offer(self.requests, lot, now_ms, limit)

@@ -1,0 +1,159 @@
+"""One participant: chains, replication, gossip, market and desk, joined over one network.
+
+It knows neither sockets nor files: a daemon gives it libp2p and SQLite, a simulation gives
+it a memory network and a memory store, and everything between is the same code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from passby.geo.lots import BookLot, Side
+from passby.geo.rings import topics_around
+from passby.ledger.draft import Draft
+from passby.node.chains import Chains, Storage
+from passby.node.clock import Clock
+from passby.node.desk import Desk
+from passby.node.events import Events
+from passby.node.gossip import Gossip
+from passby.node.market import Market
+from passby.node.names import Names
+from passby.node.net import Network, PeerConnected, PeerDisconnected, PeerId
+from passby.node.replicate import Replication
+from passby.protocol.entry import Record
+from passby.protocol.keys import SigningKey, certificate_commitment
+from passby.protocol.payloads import Genesis, encode_payload
+from passby.protocol.types import TRADE_TYPES, EntryType
+
+NETWORK_ID: Final = hashlib.sha256(b"passby main network 1").digest()
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this device is: its ledger key and the root's certificate for it."""
+
+    key: SigningKey
+    name: str
+    certificate: bytes
+    certificate_salt: bytes
+    code_key: bytes
+
+    def genesis(self) -> Draft:
+        """Return the chain's first entry, which publishes the certificate."""
+        payload = Genesis(self.name, self.certificate, self.certificate_salt)
+        commitment = certificate_commitment(self.certificate_salt, self.certificate)
+        return Draft(EntryType.GENESIS, facts=(commitment,), payload=encode_payload(payload))
+
+
+class Participant:
+    """The parts of a node, and who tells whom.
+
+    Args:
+        identity: keys and name.
+        home: the cell from which it looks, resolution 8.
+        storage: where records go.
+        network: the way to others; not yet running.
+        clock: for everything.
+        salt: gives so many random bytes.
+        network_id: tells networks apart.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        home: int,
+        storage: Storage,
+        network: Network,
+        clock: Clock,
+        salt: Callable[[int], bytes],
+        network_id: bytes = NETWORK_ID,
+    ) -> None:
+        self.identity = identity
+        self.clock = clock
+        self.network = network
+        self.events = Events()
+        self.chains = Chains(storage, identity.key, clock, salt)
+        self.names = Names(self.chains)
+        self.market = Market(self.chains, clock, home)
+        self.desk = Desk(self.chains, clock, identity.code_key, salt)
+        self.gossip = Gossip(network, self.chains, clock, topics_around(home))
+        self.replication = Replication(network, self.chains, network_id)
+        self._keeping: dict[PeerId, trio.CancelScope] = {}
+        self.chains.on_records(self._tell_of_records)
+        self.market.on_lot(self._tell_of_matches)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Take part until cancelled; started once the genesis entry is on disk.
+
+        Raises:
+            LocalError: the network cannot be reached, or the disk not written.
+        """
+        if self.chains.head_seq(self.chains.author) == 0:
+            await self.chains.say(lambda _at_ms: [self.identity.genesis()])
+        async with self.network.run(), trio.open_nursery() as nursery:
+            nursery.start_soon(self.market.run)
+            nursery.start_soon(self.gossip.run)
+            nursery.start_soon(self.replication.watch)
+            nursery.start_soon(self.desk.run)
+            nursery.start_soon(self._follow_peers, nursery)
+            task_status.started()
+
+    async def say(self, drafts: Sequence[Draft]) -> list[Record]:
+        """Append drafts to the own chain, then announce them."""
+        return await self.chains.say(lambda _at_ms: drafts)
+
+    async def _follow_peers(self, nursery: trio.Nursery) -> None:
+        async for event in self.network.events:
+            match event:
+                case PeerConnected(peer=peer):
+                    if peer not in self._keeping:
+                        self._keeping[peer] = scope = trio.CancelScope()
+                        nursery.start_soon(self._keep, peer, scope)
+                case PeerDisconnected(peer=peer):
+                    if peer in self._keeping:
+                        self._keeping.pop(peer).cancel()
+            self.events.tell({"kind": type(event).__name__, "peer": event.peer})
+            # Events can be lost in a burst; who is connected is the truth.
+            for peer in self.network.peers():
+                if peer not in self._keeping:
+                    self._keeping[peer] = scope = trio.CancelScope()
+                    nursery.start_soon(self._keep, peer, scope)
+
+    async def _keep(self, peer: PeerId, scope: trio.CancelScope) -> None:
+        with scope:
+            await self.replication.keep(peer)
+
+    def _tell_of_records(self, records: Sequence[Record]) -> None:
+        own = [r for r in records if r.entry.author == self.chains.author]
+        if own:
+            self.gossip.announce(own)
+        for record in records:
+            body = record.entry.body
+            if body.type in TRADE_TYPES:
+                trade_id = record.entry.id if body.type == EntryType.PROPOSE else body.refs[0]
+                self.events.tell(
+                    {
+                        "kind": "trade",
+                        "trade": trade_id.hex(),
+                        "step": EntryType(body.type).name.lower(),
+                        "author": body.author.hex(),
+                        "at_ms": body.at_ms,
+                    }
+                )
+
+    def _tell_of_matches(self, lot: BookLot) -> None:
+        self.events.tell(
+            {
+                "kind": "offer" if lot.side is Side.OFFER else "request",
+                "lot": lot.id.hex(),
+                "author": lot.author.hex(),
+                "category": lot.category,
+            }
+        )
