@@ -1,0 +1,465 @@
+"""The open lots of one side, in columns, by label and cell.
+
+A label is a category, one of those above it, or a GTIN. A lot stands in one bucket for each
+of its labels, at its cell in one of three grids: the farther its author would go, the wider
+the grid, so that a question looks no further around than the lots in that grid can matter.
+Everything is incremental: nothing is ever rebuilt, and a removed lot's slot is used again.
+
+What a question reads of every candidate is one row of 64 bytes, a cache line; what only the
+exact match reads lies apart.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from passby.geo.categories import ancestors
+from passby.geo.cells import distance_m, index_cell, resolution_of, spread_m, unit_vector
+from passby.geo.columns import Numbers, SlotById, Slots, SlotsByKey
+from passby.geo.lots import BookLot, Side
+from passby.geo.rings import cover
+from passby.protocol.limits import BOOK_LOTS_MAX, COVERS_REMEMBERED, DEFAULT_RADIUS_M
+from passby.protocol.payloads import Condition, Window
+from passby.protocol.price import Price
+from passby.protocol.units import Unit
+
+UNITS: Final = tuple(Unit)
+CONDITIONS: Final = (None, Condition.DAMAGED, Condition.USED, Condition.REFURBISHED, Condition.NEW)
+"""From the worst to the best; where nothing is said, the worst is to be expected."""
+CONDITION_RANK: Final = {condition: rank for rank, condition in enumerate(CONDITIONS)}
+CURVED: Final = 1
+"""Flag of a hot row whose price has knots."""
+SECONDS_MAX: Final = 2**32 - 1
+"""Hot times are seconds in 32 bits; this stands for never and for anything after 2106."""
+EVERYTHING: Final = ""
+"""The label that every lot has."""
+_GTIN: Final = "gtin:"
+_FREE: Final = 0
+"""The category of a slot that holds no lot."""
+
+Rows = NDArray[np.void]
+HOT: Final = np.dtype(
+    [
+        ("x", np.float32),  # on the unit sphere
+        ("y", np.float32),
+        ("z", np.float32),
+        ("reach_m", np.float32),  # how far its author goes; its cell's spread is apart
+        ("price", np.float32),  # minor units for one base unit, without knots
+        ("remaining", np.float32),
+        ("minimum", np.float32),
+        ("from_s", np.uint32),  # of the hand-over
+        ("until_s", np.uint32),
+        ("open_s", np.uint32),  # last second of the lot
+        ("day_s", np.uint32),  # best before; of a request, needed until
+        ("at_s", np.uint32),
+        ("author", np.uint32),
+        ("brand", np.uint32),
+        ("currency", np.uint16),
+        ("product", np.uint16),  # `product_tag` of its GTIN, 0 where it names none
+        ("unit", np.uint8),
+        ("condition", np.uint8),
+        ("flags", np.uint8),
+        ("resolution", np.uint8),
+    ]
+)
+_COLD: Final = np.dtype(
+    [
+        ("cell", np.uint64),
+        *(
+            (name, np.int64)
+            for name in (
+                "at_ms", "until_ms", "remaining", "minimum", "step", "minor", "per_amount",
+                "from_ms", "window_until_ms", "day_ms", "gtin",
+            )
+        ),
+        ("category", np.uint32),
+        ("radius_m", np.int32),
+        ("margin_s", np.int32),
+    ]
+)  # fmt: skip
+
+
+class _Tier(NamedTuple):
+    """A grid for lots of cells up to `spread_m` and authors that reach, with it, `reach_m`.
+
+    None where no grid is worth its while.
+    """
+
+    resolution: int
+    spread_m: int
+    reach_m: int | None
+
+
+_TIERS: Final = (
+    _Tier(8, 0, DEFAULT_RADIUS_M),
+    _Tier(7, 4_000, 10_000),
+    _Tier(5, 10_000, 60_000),
+    _Tier(0, 10_000, None),
+)
+_ASIDE_STEP_M: Final = 500
+_TIER_BITS: Final = 2
+_CELL_BITS: Final = 31
+"""Base cell and eight digits of three bits: all that differs between cells of a grid."""
+
+
+class Put(Enum):
+    """What became of a lot."""
+
+    ADDED = "added"
+    REPLACED = "replaced"
+    FULL = "full"
+
+
+class Book:
+    """The open lots of one side."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.authors: Numbers[bytes] = Numbers()
+        self.brands: Numbers[str] = Numbers()
+        self.currencies: Numbers[str] = Numbers()
+        self._categories: Numbers[str] = Numbers()
+        self._labels: Numbers[str] = Numbers()
+        self._ids = SlotById()
+        self._hot: Rows = np.zeros(64, HOT)
+        self._cold: Rows = np.zeros(64, _COLD)
+        self._free: list[int] = []
+        self._high = 0
+        self._buckets = SlotsByKey()
+        self._in_tier = [0] * len(_TIERS)
+        self._curves: dict[int, Price] = {}
+        self._due = SlotsByKey()
+        self._hours: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, lot_id: bytes) -> bool:
+        return self._ids.find(lot_id) >= 0
+
+    def __iter__(self) -> Iterator[BookLot]:
+        """Go through the lots, in no order that means anything."""
+        held = np.flatnonzero(self._cold["category"][: self._high] != _FREE).tolist()
+        return (self.lot_at(slot) for slot in held)
+
+    def get(self, lot_id: bytes) -> BookLot | None:
+        """Return the lot of `lot_id` as it stands now."""
+        slot = self._ids.find(lot_id)
+        return None if slot < 0 else self.lot_at(slot)
+
+    # --- changing -----------------------------------------------------------------------
+
+    def insert(self, lot: BookLot) -> Put:
+        """Take `lot` in; one with its id makes way for it. `FULL` leaves the book as it was."""
+        assert lot.side == self.side
+        replaced = self.remove(lot.id)
+        if self._free:
+            slot = self._free.pop()
+        elif self._high < BOOK_LOTS_MAX:
+            slot = self._high
+            self._high += 1
+            if slot == len(self._hot):
+                self._grow()
+        else:
+            return Put.FULL
+        self._ids.put(lot.id, slot)
+        self._write(slot, lot)
+        for key in self._keys(lot, self._labels.hold):
+            self._buckets.add(key, slot)
+        self._in_tier[_tier_of(lot)] += 1
+        hour = lot.until_ms // 3_600_000
+        if hour not in self._due:
+            heapq.heappush(self._hours, hour)
+        self._due.add(hour, slot)
+        return Put.REPLACED if replaced else Put.ADDED
+
+    def set_remaining(self, lot_id: bytes, remaining: int) -> bool:
+        """Note what is left of a lot after a partial fill, a release or an adjust.
+
+        A lot with nothing left stays, unmatched, until removed or expired: a release may
+        bring some of it back. Returns whether the lot is here.
+        """
+        slot = self._ids.find(lot_id)
+        if slot < 0:
+            return False
+        self._hot["remaining"][slot] = remaining
+        self._cold["remaining"][slot] = remaining
+        return True
+
+    def remove(self, lot_id: bytes) -> bool:
+        """Let a lot go; returns whether it was here."""
+        slot = self._ids.find(lot_id)
+        if slot < 0:
+            return False
+        lot = self.lot_at(slot)
+        self._due.remove(lot.until_ms // 3_600_000, slot)
+        self._take_out(slot, lot)
+        return True
+
+    def expire(self, now_ms: int) -> list[bytes]:
+        """Let go of every lot whose last moment is before `now_ms`; returns their ids."""
+        gone: list[bytes] = []
+        hour_now = now_ms // 3_600_000
+        while self._hours and self._hours[0] <= hour_now:
+            hour = self._hours[0]
+            for slot in self._due.gather((hour,)).tolist():
+                if int(self._cold["until_ms"][slot]) < now_ms:
+                    lot = self.lot_at(slot)
+                    self._due.remove(hour, slot)
+                    self._take_out(slot, lot)
+                    gone.append(lot.id)
+            if hour in self._due:
+                break
+            heapq.heappop(self._hours)
+        return gone
+
+    # --- asking -------------------------------------------------------------------------
+
+    def near(self, labels: Sequence[str], cell: int, radius_m: int) -> Slots:
+        """Return the slots of the lots under any of `labels` that may be in reach of `cell`.
+
+        In reach is what lies within `radius_m`, or whose author would come. Some that are a
+        little further are among them, none that is nearer is missing. A lot under two of
+        the labels comes once.
+        """
+        numbers = [number for label in labels if (number := self._labels.find(label))]
+        if not numbers:
+            return np.empty(0, np.uint32)
+        spread = spread_m(cell)
+        keys: list[int] = []
+        for tier, (resolution, spread_tier, reach_m) in enumerate(_TIERS):
+            if self._in_tier[tier] == 0:
+                continue
+            cells: tuple[int, ...] | None = (0,)
+            if reach_m is not None:
+                around_m = max(radius_m + spread_tier, reach_m) + spread
+                cells = _compact_cover(*_standing_at(cell, around_m, resolution), resolution)
+            if cells is None:
+                return self._among_all(labels)
+            for number in numbers:
+                base = _key(number, tier, 0)
+                keys.extend([base | at for at in cells])
+        slots = self._buckets.gather(keys)
+        return slots if len(numbers) == 1 else np.unique(slots)
+
+    def rows(self, slots: Slots) -> Rows:
+        """Return the hot rows of `slots`: a copy, in their order."""
+        return self._hot.take(slots)
+
+    def steps(self, slots: Slots) -> NDArray[np.int64]:
+        """Return the steps of the lots at `slots`."""
+        steps: NDArray[np.int64] = self._cold["step"][slots]
+        return steps
+
+    def curve_at(self, slot: int) -> Price:
+        """Return the price of a lot whose row is flagged `CURVED`."""
+        return self._curves[slot]
+
+    def id_at(self, slot: int) -> bytes:
+        """Return the id of the lot at `slot`."""
+        return self._ids.id_of(slot)
+
+    def lot_at(self, slot: int) -> BookLot:
+        """Return the lot at `slot`."""
+        (
+            cell, at_ms, until_ms, remaining, minimum, step, minor, per_amount,
+            from_ms, window_until_ms, day_ms, gtin, category, radius_m, margin_s,
+        ) = self._cold[slot].item()  # fmt: skip
+        *_, author_at, brand_at, currency_at, _, unit_at, condition_at, _, _ = self._hot[
+            slot
+        ].item()
+        author = self.authors.word(author_at)
+        word = self._categories.word(category)
+        assert author is not None
+        assert word is not None
+        price = self._curves.get(slot)
+        if price is None:
+            currency = self.currencies.word(currency_at)
+            assert currency is not None
+            price = Price(minor, per_amount, currency)
+        day = None if day_ms < 0 else day_ms
+        is_offer = self.side == Side.OFFER
+        return BookLot(
+            side=self.side,
+            id=self._ids.id_of(slot),
+            author=author,
+            at_ms=at_ms,
+            until_ms=until_ms,
+            category=word,
+            unit=UNITS[unit_at],
+            remaining=remaining,
+            price=price,
+            cell=cell,
+            minimum=minimum,
+            step=step,
+            gtin=None if gtin < 0 else f"{gtin:014d}",
+            brand=self.brands.word(brand_at),
+            condition=CONDITIONS[condition_at],
+            window=None if from_ms < 0 else Window(from_ms, window_until_ms),
+            radius_m=None if radius_m < 0 else radius_m,
+            best_before_ms=day if is_offer else None,
+            needed_until_ms=None if is_offer else day,
+            margin_s=margin_s,
+        )
+
+    # --- within -------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        self._hot = np.concatenate((self._hot, np.zeros_like(self._hot)))
+        self._cold = np.concatenate((self._cold, np.zeros_like(self._cold)))
+
+    def _write(self, slot: int, lot: BookLot) -> None:
+        price, window = lot.price, lot.window
+        day_ms = lot.best_before_ms if self.side == Side.OFFER else lot.needed_until_ms
+        curved = CURVED if price.knots else 0
+        if curved:
+            self._curves[slot] = price
+        self._cold[slot] = (
+            lot.cell, lot.at_ms, lot.until_ms, lot.remaining, lot.minimum, lot.step,
+            price.minor, price.per_amount,
+            -1 if window is None else window.from_ms,
+            -1 if window is None else window.until_ms,
+            -1 if day_ms is None else day_ms,
+            -1 if lot.gtin is None else int(lot.gtin),
+            self._categories.hold(lot.category),
+            -1 if lot.radius_m is None else lot.radius_m,
+            lot.margin_s,
+        )  # fmt: skip
+        self._hot[slot] = (
+            *unit_vector(lot.cell),
+            DEFAULT_RADIUS_M if lot.radius_m is None else lot.radius_m,
+            price.minor / price.per_amount,
+            lot.remaining,
+            lot.minimum,
+            0 if window is None else _seconds(window.from_ms),
+            _seconds(lot.until_ms if window is None else window.until_ms),
+            _seconds(lot.until_ms),
+            SECONDS_MAX if day_ms is None else _seconds(day_ms),
+            _seconds(lot.at_ms),
+            self.authors.hold(lot.author),
+            self.brands.hold(lot.brand),
+            self.currencies.hold(price.currency),
+            0 if lot.gtin is None else product_tag(lot.gtin),
+            UNITS.index(lot.unit),
+            CONDITION_RANK[lot.condition],
+            curved,
+            resolution_of(lot.cell),
+        )
+
+    def _take_out(self, slot: int, lot: BookLot) -> None:
+        for key in self._keys(lot, self._labels.find):
+            self._buckets.remove(key, slot)
+        for label in _labels(lot):
+            self._labels.let_go(self._labels.find(label))
+        self._in_tier[_tier_of(lot)] -= 1
+        hot: Any = self._hot[slot]
+        self.authors.let_go(int(hot["author"]))
+        self.brands.let_go(int(hot["brand"]))
+        self.currencies.let_go(int(hot["currency"]))
+        self._categories.let_go(self._categories.find(lot.category))
+        self._curves.pop(slot, None)
+        self._cold["category"][slot] = _FREE
+        self._cold["gtin"][slot] = -1
+        self._ids.drop(lot.id)
+        self._free.append(slot)
+
+    def _keys(self, lot: BookLot, number: Callable[[str], int]) -> list[int]:
+        """Return the keys of the buckets that `lot` stands in, with `number` for its labels."""
+        tier = _tier_of(lot)
+        resolution, _, reach_m = _TIERS[tier]
+        compact = 0
+        if reach_m is not None:
+            compact = _compact(index_cell(lot.cell, resolution), resolution)
+        return [_key(number(label), tier, compact) for label in _labels(lot)]
+
+    def _among_all(self, labels: Iterable[str]) -> Slots:
+        """Return the slots under any of `labels` by a pass over all lots, some 10 ms a million."""
+        category = self._cold["category"][: self._high]
+        found = np.zeros(self._high, np.bool_)
+        for label in labels:
+            if label == EVERYTHING:
+                found |= category != _FREE
+            elif label.startswith(_GTIN):
+                found |= self._cold["gtin"][: self._high] == int(label.removeprefix(_GTIN))
+            else:
+                found |= np.isin(category, self._categories_under(label))
+        return np.flatnonzero(found).astype(np.uint32)
+
+    def _categories_under(self, label: str) -> list[int]:
+        if self.side == Side.REQUEST:
+            return [number] if (number := self._categories.find(label)) else []
+        return [
+            number for word, number in self._categories.items() if (word + "/").startswith(label)
+        ]
+
+
+def subtree_label(category: str) -> str:
+    """Return the label of the offers in `category` and below."""
+    return category + "/"
+
+
+def gtin_label(gtin: str) -> str:
+    """Return the label of the lots that name a product."""
+    return _GTIN + gtin
+
+
+def product_tag(gtin: str) -> int:
+    """Return a number of 16 bits for `gtin`, never 0: different tags, different products."""
+    return int(gtin) % 65_521 + 1
+
+
+def _labels(lot: BookLot) -> list[str]:
+    labels = [EVERYTHING]
+    if lot.side == Side.OFFER:
+        # A request for "fluids" then finds brake fluid without asking for every fluid.
+        labels.extend(subtree_label(above) for above in ancestors(lot.category))
+    else:
+        labels.append(lot.category)
+    if lot.gtin is not None:
+        labels.append(gtin_label(lot.gtin))
+    return labels
+
+
+def _tier_of(lot: BookLot) -> int:
+    reach_m = DEFAULT_RADIUS_M if lot.radius_m is None else lot.radius_m
+    spread = spread_m(lot.cell)
+    for tier, (_, spread_tier, reach_tier) in enumerate(_TIERS):
+        if spread <= spread_tier and (reach_tier is None or reach_m + spread <= reach_tier):
+            return tier
+    raise AssertionError("the last grid takes all")
+
+
+def _standing_at(cell: int, around_m: int, resolution: int) -> tuple[int, int]:
+    """Return the grid's cell that holds `cell`, and how far around its centre to look instead.
+
+    Rounded up, so that neighbours share what is remembered of their surroundings.
+    """
+    at = index_cell(cell, resolution)
+    aside_m = distance_m(cell, at)
+    return at, around_m + -(-aside_m // _ASIDE_STEP_M) * _ASIDE_STEP_M
+
+
+@lru_cache(maxsize=COVERS_REMEMBERED)
+def _compact_cover(at: int, around_m: int, resolution: int) -> tuple[int, ...] | None:
+    cells = cover(at, around_m)
+    return None if cells is None else tuple(_compact(near, resolution) for near in cells)
+
+
+def _compact(cell: int, resolution: int) -> int:
+    """Return what differs between cells of `resolution`: base cell and digits."""
+    return (cell >> (3 * (15 - resolution))) & ((1 << (7 + 3 * resolution)) - 1)
+
+
+def _key(label: int, tier: int, compact: int) -> int:
+    return (label << _TIER_BITS | tier) << _CELL_BITS | compact
+
+
+def _seconds(at_ms: int) -> int:
+    return min(at_ms // 1000, SECONDS_MAX)
