@@ -31,6 +31,7 @@ from passby.node.imports.draft import (
     open_text,
     place_of,
     until_of,
+    way_of,
 )
 from passby.node.prices import parse_price
 from passby.node.quantities import Amount, amount_in, parse_amount, parse_number, shown
@@ -246,7 +247,7 @@ def _draft(line: int, cell: Callable[[str], str], words: _Words) -> Draft:
         window=words.window(cell("window")) if cell("window") else None,
         radius_m=_whole("radius_m", cell("radius_m")) if cell("radius_m") else None,
         text=clean(cell("text"), TEXT_MAX) or None,
-        pay=tuple(category_of(way) for way in cell("pay").split()[:IMPORT_PAY_MAX]),
+        pay=tuple(way_of(way) for way in cell("pay").split()[:IMPORT_PAY_MAX]),
         at=point,
         place=place,
         who=clean(cell("who"), WORD_MAX) or None,

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple, TextIO
 
 import msgspec
 
+from passby.geo.categories import parse_category
 from passby.node.quantities import Amount, Measure, shown
 from passby.node.times import parse_until
 from passby.protocol.errors import RemoteError, UsageError
@@ -262,16 +263,30 @@ def name_of(text: str) -> str:
 
 
 def category_of(text: str) -> str:
-    """Return `text` as the one word that lots are indexed by: "Garden tools" is garden-tools.
+    """Return `text` as a category path: "Home & Garden > Tools" is home-garden/tools.
+
+    Raises:
+        UsageError: no letter or digit in it, or too many levels.
+    """
+    levels = re.split("[/>]", clean(text, NAME_MAX))
+    path = "/".join(word for word in map(_slug, levels) if word)[:WORD_MAX].strip("-/")
+    return parse_category(path)
+
+
+def way_of(text: str) -> str:
+    """Return a way of paying as one word: "http://purl.org/goodrelations/v1#Cash" is cash.
 
     Raises:
         UsageError: no letter or digit in it.
     """
-    word = re.sub(r"[\W_]+", "-", clean(text, WORD_MAX).casefold()).strip("-")
-    word = unicodedata.normalize("NFC", word)[:WORD_MAX].strip("-")
+    word = _slug(re.split("[/#:]", clean(text, NAME_MAX))[-1])[:WORD_MAX].strip("-")
     if not word:
-        raise UsageError(f'"{shown(text)}" is not a category', "use a word, such as bread or tools")
+        raise UsageError(f'"{shown(text)}" is not a way of paying', "use a word, such as cash")
     return word
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", text.lower())).strip("-")
 
 
 _CONDITIONS: Final = {

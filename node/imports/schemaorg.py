@@ -46,6 +46,7 @@ from passby.node.imports.draft import (
     naming,
     open_text,
     until_of,
+    way_of,
 )
 from passby.node.prices import TypedPrice, parse_price
 from passby.node.quantities import Amount, amount_in, parse_amount, shown
@@ -359,7 +360,7 @@ def _gtin(thing: Mapping[str, Any]) -> str | None:
 def _pay(thing: Mapping[str, Any]) -> tuple[str, ...]:
     ways = thing.get("acceptedPaymentMethod")
     found = [_text(way) for way in (ways if isinstance(ways, list) else [ways])]
-    words = [category_of(re.split(r"[/#:]", way)[-1]) for way in found if way]
+    words = [way_of(way) for way in found if way]
     return tuple(dict.fromkeys(words))[:IMPORT_PAY_MAX]
 
 

@@ -37,7 +37,7 @@ OFFER: dict[str, Any] = {
         "name": "Olive oil",
         "gtin13": "4006381333931",
         "brand": {"@type": "Brand", "name": "Grove"},
-        "category": "Olive oil",
+        "category": "Food & drink > Olive oil",
         "expires": "P5W",
     },
     "inventoryLevel": {"@type": "QuantitativeValue", "value": 2.5, "unitCode": "LTR"},
@@ -86,7 +86,7 @@ def test_an_offer_of_schema_org_becomes_a_lot() -> None:
     draft = only(read(OFFER))
     assert draft.payload == Offer(
         name="Olive oil",
-        category="olive-oil",
+        category="food-drink/olive-oil",
         unit=Unit.MILLILITRE,
         price=Price(410, 1000, "EUR"),
         cell=0,
