@@ -81,21 +81,17 @@ class Keeper:
 
     async def _redial(self, peer: str, kept: _Kept) -> None:
         attempt = 0
-        try:
-            while True:
-                await trio.sleep(redial_after_s(attempt, self._dice.random()))
-                if self._kept.get(peer) is not kept or self._is_connected(peer):
-                    return
-                address = kept.addresses[attempt % len(kept.addresses)]
-                attempt += 1
-                try:
-                    await self._dial(address)
-                except LocalError as error:
-                    _log.debug("redial %d: %s", attempt, error)
-        finally:
-            kept.is_redialling = False
-            # Lost once more before this task had ended.
-            self.lost(peer)
+        while True:
+            await trio.sleep(redial_after_s(attempt, self._dice.random()))
+            if self._kept.get(peer) is not kept or self._is_connected(peer):
+                break
+            address = kept.addresses[attempt % len(kept.addresses)]
+            attempt += 1
+            try:
+                await self._dial(address)
+            except LocalError as error:
+                _log.debug("redial %d: %s", attempt, error)
+        kept.is_redialling = False
 
 
 def redial_after_s(attempt: int, roll: float) -> float:

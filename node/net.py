@@ -129,7 +129,7 @@ class Network(Protocol):
         """Comings and goings, for one reader. When NET_EVENTS_MAX wait, new ones are dropped."""
 
     def addresses(self) -> list[str]:
-        """Where we can be dialled, as full multiaddrs; empty before `run`."""
+        """Where we can be dialled, as full multiaddrs; empty unless running."""
 
     def run(self) -> AbstractAsyncContextManager[None]:
         """Listen, and keep the peers, until the block is left; owns every task of the network.

@@ -102,21 +102,21 @@ class Libp2pNetwork:
             _check_free(address)
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._hold)
-            taken = self._not_listening()
-            if taken is None:
-                self._nursery = nursery
-                self._keeper.start(nursery)
-                try:
+            try:
+                await nursery.start(self._hold)
+                failure = self._not_listening()
+                if failure is None:
+                    self._nursery = nursery
+                    self._keeper.start(nursery)
                     yield
-                except Exception as error:  # noqa: BLE001  # raised again below, outside a group
-                    failure = error
-            else:
-                failure = taken
-            self._nursery = None
-            self._keeper.stop()
-            self._leaving.set()
-            nursery.cancel_scope.cancel()
+            except Exception as error:  # noqa: BLE001  # raised again below, outside a group
+                failure = error
+            finally:
+                self._nursery = None
+                self._keeper.stop()
+                # Not only cancelled: what holds libp2p is shielded, and leaves by this event.
+                self._leaving.set()
+                nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 

@@ -50,6 +50,7 @@ def _send_logs_to_the_standard_tree() -> None:
         "libp2p.network.swarm",
         "libp2p.transport.tcp.tcp",
         "libp2p.host.basic_host",
+        "libp2p.protocol_muxer",
     ):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     # It calls logging.debug(), which gives a root logger without handlers one on stderr.
