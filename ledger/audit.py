@@ -1,0 +1,292 @@
+"""Verify everything again, from stored bytes.
+
+Chains first, each replayed from its first entry (`audit_chain`); then the stored proofs
+against authors, each judged anew; then trades, from both sides, with the entries that the
+replay found sound; and what the store derived from entries is held against the replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import assert_never
+
+import msgspec
+
+from passby.ledger.audit_chain import AuditSource, ChainAudit
+from passby.ledger.chain import Evidence, Head, Proof
+from passby.ledger.findings import AuditExit, Finding, Report, Severity
+from passby.protocol.entry import Entry
+from passby.protocol.errors import DamagedError
+from passby.protocol.keys import verify
+from passby.protocol.limits import RUN_MAX
+from passby.protocol.stock import StockBreach, apply, carries_stock, names_reserve
+from passby.protocol.trade import fold
+from passby.protocol.types import EntryType
+
+__all__ = [
+    "AllScope",
+    "AuditExit",
+    "AuditSource",
+    "AuthorScope",
+    "Finding",
+    "LotScope",
+    "Report",
+    "Scope",
+    "Severity",
+    "TradeScope",
+    "audit",
+]
+
+
+class AllScope(msgspec.Struct, frozen=True):
+    """Everything that is held."""
+
+
+class AuthorScope(msgspec.Struct, frozen=True):
+    """One chain, and the proofs against its author."""
+
+    author: bytes
+
+
+class LotScope(msgspec.Struct, frozen=True):
+    """The chain that holds a lot, by the id of its offer."""
+
+    offer_id: bytes
+
+
+class TradeScope(msgspec.Struct, frozen=True):
+    """A trade by the id of its propose, with the chains of all who wrote in it."""
+
+    propose_id: bytes
+
+
+Scope = AllScope | AuthorScope | LotScope | TradeScope
+
+
+def audit(
+    source: AuditSource,
+    now_ms: int,
+    scope: Scope | None = None,
+    *,
+    signatures: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Verify what `scope` names, everything by default.
+
+    Args:
+        source: what is held; it must not change meanwhile.
+        now_ms: for the states of trades that a deadline moves.
+        scope: what to look at.
+        signatures: check every signature. Otherwise those at the ends of stored runs, which
+            vouch for all entries before them; garbage swapped in for an inner one, which
+            proves nothing against anybody, goes unseen.
+        progress: told how many entries were looked at, again and again.
+
+    Raises:
+        LocalError: the source cannot be read at all. Damage within it is a finding.
+    """
+    return _Audit(source, now_ms, progress, signatures=signatures).run(scope or AllScope())
+
+
+class _Audit:
+    def __init__(
+        self,
+        source: AuditSource,
+        now_ms: int,
+        progress: Callable[[int], None],
+        *,
+        signatures: bool,
+    ) -> None:
+        self._source = source
+        self._now_ms = now_ms
+        self._progress = progress
+        self._each = signatures
+        self._report = Report()
+        self._trades: dict[bytes, set[bytes]] = {}
+        """Propose id -> ids of the sound entries of the trade."""
+        self._offers: set[bytes] = set()
+
+    def run(self, scope: Scope) -> Report:
+        try:
+            match scope:
+                case AllScope():
+                    self._chains(None)
+                    for propose_id in self._trades:
+                        self._trade(propose_id)
+                case AuthorScope(author=author):
+                    self._chains({author})
+                case LotScope(offer_id=offer_id):
+                    offer = self._source.record(offer_id)
+                    if offer is None:
+                        self._note(Severity.INCOMPLETE, "the lot's offer is not held", offer_id)
+                    else:
+                        self._chains({offer.entry.author})
+                case TradeScope(propose_id=propose_id):
+                    self._chains(self._parties(propose_id))
+                    self._trade(propose_id)
+                case _:
+                    assert_never(scope)
+        except DamagedError as error:
+            self._note(Severity.CORRUPT, error.message)
+        return self._report
+
+    def _note(self, severity: Severity, text: str, *entries: bytes) -> None:
+        self._report.add(Finding(severity, text, entries=entries))
+
+    def _chains(self, authors: set[bytes] | None) -> None:
+        found = dict(self._source.heads())
+        proofs = {evidence.author: evidence for evidence in self._source.evidence()}
+        frozen = self._source.frozen()
+        for author in sorted(found.keys() | proofs.keys() if authors is None else authors):
+            head = found.get(author)
+            if head is None and author not in proofs:
+                self._report.add(Finding(Severity.INCOMPLETE, "nothing of it is held", author))
+                continue
+            chain = self._chain(author, head)
+            if author in proofs:
+                self._evidence(proofs[author], chain)
+            if frozen.get(author) != (proofs[author].seq if author in proofs else None):
+                self._report.add(
+                    Finding(Severity.CORRUPT, "frozen otherwise than its proof says", author)
+                )
+
+    def _chain(self, author: bytes, head: Head | None) -> ChainAudit:
+        chain = ChainAudit(author, self._report, each=self._each)
+        if head is not None:
+            self._report.chains += 1
+            chain.run(self._source, head, self._progress)
+        self._offers.update(entry_id for seq, entry_id in chain.offers.items() if chain.sound(seq))
+        for seq, (propose_id, entry_id) in chain.trade_entries.items():
+            if chain.sound(seq):
+                self._trades.setdefault(propose_id, set()).add(entry_id)
+        return chain
+
+    # --- proofs ------------------------------------------------------------------------
+
+    def _evidence(self, evidence: Evidence, chain: ChainAudit) -> None:
+        accused = tuple(element[0] for element in evidence.elements if element)
+        if not _sound_elements(evidence):
+            verdict = Severity.CORRUPT
+        else:
+            match evidence.proof:
+                case Proof.FORK:
+                    verdict = _judged(_is_fork(accused, evidence.seq))
+                case Proof.TIME:
+                    verdict = _judged(_is_backdated(accused, evidence.seq))
+                case Proof.STOCK:
+                    verdict = _stock_verdict(accused[-1], evidence.seq, chain)
+                case _:
+                    assert_never(evidence.proof)
+        text = {
+            Severity.PROVEN: evidence.rule,
+            Severity.CORRUPT: f"a stored proof does not hold: {evidence.rule}",
+            Severity.INCOMPLETE: f"what a stored proof builds on is missing: {evidence.rule}",
+        }[verdict]
+        self._report.add(
+            Finding(
+                verdict,
+                text,
+                evidence.author,
+                tuple(entry.seq for entry in accused),
+                tuple(entry.id for entry in accused),
+            )
+        )
+
+    # --- trades ------------------------------------------------------------------------
+
+    def _parties(self, propose_id: bytes) -> set[bytes]:
+        entries = [record.entry for record in self._source.trade(propose_id)]
+        authors = {entry.author for entry in entries}
+        for entry in entries:
+            if entry.id == propose_id:
+                offers = (self._source.record(lot) for lot in entry.body.refs)
+                authors.update(offer.entry.author for offer in offers if offer is not None)
+        return authors
+
+    def _trade(self, propose_id: bytes) -> None:
+        self._report.trades += 1
+        sound = self._trades.get(propose_id, set())
+        try:
+            held = [record.entry for record in self._source.trade(propose_id)]
+            entries = {entry.id: entry for entry in held if entry.id in sound}
+            if len(entries) != len(sound):
+                self._note(
+                    Severity.CORRUPT, "entries of a trade are not listed with it", propose_id
+                )
+            propose = entries.get(propose_id)
+            if propose is None:
+                self._note(Severity.INCOMPLETE, "a trade whose propose is not held", propose_id)
+                return
+            for lot in propose.body.refs:
+                offer = self._source.record(lot) if lot in self._offers else None
+                if offer is None:
+                    self._note(
+                        Severity.INCOMPLETE, "a trade whose offer is not held", propose_id, lot
+                    )
+                else:
+                    entries[lot] = offer.entry
+        except DamagedError as error:
+            self._note(Severity.CORRUPT, error.message, propose_id)
+            return
+        for fault in fold(propose, entries.values(), self._now_ms).faults:
+            self._report.add(
+                Finding(Severity.PROVEN, fault.rule, fault.accused, entries=fault.evidence)
+            )
+
+
+def _judged(holds: bool) -> Severity:  # noqa: FBT001  # the verdict of the call it wraps
+    return Severity.PROVEN if holds else Severity.CORRUPT
+
+
+def _sound_elements(evidence: Evidence) -> bool:
+    """Tell whether each element is linked, of the accused, and ends in a valid signature."""
+    return bool(evidence.elements) and all(
+        _is_element(element, evidence.author) for element in evidence.elements
+    )
+
+
+def _is_element(element: Iterable[Entry], author: bytes) -> bool:
+    entries = list(element)[: RUN_MAX + 1]
+    linked = all(
+        after.body.prev == before.id and after.seq == before.seq + 1
+        for before, after in pairwise(entries)
+    )
+    return (
+        bool(entries)
+        and linked
+        and all(entry.author == author for entry in entries)
+        and verify(author, entries[-1].raw)
+    )
+
+
+def _is_fork(accused: tuple[Entry, ...], seq: int) -> bool:
+    match accused:
+        case (one, other):
+            return one.seq == other.seq == seq and one.id != other.id
+        case _:
+            return False
+
+
+def _is_backdated(accused: tuple[Entry, ...], seq: int) -> bool:
+    match accused:
+        case (before, after):
+            return after.seq == seq and after.body.prev == before.id and after.at_ms < before.at_ms
+        case _:
+            return False
+
+
+def _stock_verdict(breaching: Entry, seq: int, chain: ChainAudit) -> Severity:
+    """Judge the breaching entry again, on the lot as the chain before it left it."""
+    last = chain.last
+    if last is None or not chain.whole or last.seq != seq - 1:
+        return Severity.INCOMPLETE
+    if breaching.seq != seq or breaching.body.prev != last.id or not carries_stock(breaching):
+        return Severity.CORRUPT
+    lot_seq, reserve_seq = breaching.body.stock[0], breaching.body.stock[2]
+    step = apply(
+        chain.lots.get(lot_seq) if breaching.body.type != EntryType.OFFER else None,
+        chain.reserves.get(reserve_seq) if names_reserve(breaching) else None,
+        breaching,
+    )
+    return _judged(isinstance(step, StockBreach))

@@ -1,0 +1,338 @@
+"""One chain, verified again from its stored bytes.
+
+Nothing is believed because it was stored. Every entry is read, hashed and linked anew, and
+its stock rule folded anew. A signature is checked at the end of every run that the store
+gives (256 entries at most), or at each entry if so asked; it vouches for all entries that
+link to it.
+
+Whoever is accused must have signed it. A flipped bit can look like a lie, so a breach is
+reported only where signatures vouch for every accused entry, and of lots that were opened
+after the last damage; before that the missing part might explain it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, Protocol
+
+from passby.ledger.chain import ChainRule, Evidence, Head
+from passby.ledger.findings import Finding, Report, Severity
+from passby.protocol.codec import decode, encode
+from passby.protocol.entry import Entry, Record, parse_entry, payload_hash
+from passby.protocol.errors import DamagedError, RemoteError
+from passby.protocol.keys import Certificate, certificate_commitment, verify
+from passby.protocol.limits import CREDIT_MAX, PAYLOAD_MAX, RUN_MAX, SEQ_MAX
+from passby.protocol.payloads import Genesis, decode_payload
+from passby.protocol.stock import (
+    LotStock,
+    Reserve,
+    StockBreach,
+    StockStep,
+    apply,
+    carries_stock,
+    names_reserve,
+)
+from passby.protocol.types import TRADE_TYPES, EntryType, check_shape
+
+GAP_MAX: Final = 4096
+"""Places looked at in a row without an entry, before the rest of a chain counts as missing: a
+flipped bit in a stored head would otherwise have us look at four thousand million."""
+
+
+class AuditSource(Protocol):
+    """What an audit reads; every store's reading half is one."""
+
+    def heads(self) -> Iterator[tuple[bytes, Head]]:
+        """As `Reader.heads`."""
+
+    def record(self, entry_id: bytes) -> Record | None:
+        """As `Reader.record`."""
+
+    def record_at(self, author: bytes, seq: int) -> Record | None:
+        """As `Reader.record_at`."""
+
+    def run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[Record]:
+        """As `Reader.run`."""
+
+    def evidence(self, author: bytes | None = None) -> list[Evidence]:
+        """As `Reader.evidence`."""
+
+    def frozen(self) -> dict[bytes, int]:
+        """As `Reader.frozen`."""
+
+    def lot(self, offer_id: bytes) -> LotStock | None:
+        """As `Reader.lot`."""
+
+    def trade(self, propose_id: bytes) -> list[Record]:
+        """As `Reader.trade`."""
+
+
+class _Accusation(NamedTuple):
+    rule: str
+    accused: tuple[int, ...]
+
+
+class ChainAudit:
+    """The replay of one chain, and what it came to.
+
+    Args:
+        author: whose chain.
+        report: where counts and findings go.
+        each: check every signature, not only those at the ends of runs.
+    """
+
+    def __init__(self, author: bytes, report: Report, *, each: bool) -> None:
+        self.author = author
+        self.last: Entry | None = None
+        self.lots: dict[int, LotStock] = {}
+        self.reserves: dict[int, Reserve] = {}
+        self.trade_entries: dict[int, tuple[bytes, bytes]] = {}
+        """seq -> (propose id, own id) of every entry of a trade."""
+        self.offers: dict[int, bytes] = {}
+        self._report = report
+        self._each = each
+        self._pending: list[Entry] = []
+        self._accusations: list[_Accusation] = []
+        self._doubtful: set[int] = set()
+        self._damaged_to = 0
+        """The last seq that is missing, unreadable or vouched for by nobody."""
+        self._broken_lots: set[int] = set()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every entry up to the last is there and vouched for."""
+        return not self._damaged_to
+
+    def run(self, source: AuditSource, head: Head, progress: Callable[[int], None]) -> None:
+        """Replay the chain that the store says ends in `head`."""
+        seq = 1
+        empty = 0
+        while True:
+            try:
+                records = source.run(self.author, seq, SEQ_MAX, CREDIT_MAX)
+            except DamagedError:
+                records = []
+            if records:
+                empty = 0
+                for at, record in enumerate(records, seq):
+                    self._take(at, record)
+                if not self._each:
+                    self._check_last()
+                seq += len(records)
+                progress(len(records))
+                continue
+            if seq > head.seq:
+                break
+            if empty >= GAP_MAX:
+                self._lack(seq, head.seq)
+                break
+            for _ in range(min(RUN_MAX, head.seq - seq + 1)):
+                empty = 0 if self._take_one(source, seq) else empty + 1
+                seq += 1
+                progress(1)
+        self._settle()
+        self._accuse()
+        self._compare(source, head)
+
+    def _take_one(self, source: AuditSource, seq: int) -> bool:
+        """Read one place by itself, for the rest of its run cannot be read."""
+        try:
+            record = source.record_at(self.author, seq)
+        except DamagedError as error:
+            self._damage(seq, error.message)
+            return True
+        if record is None:
+            self._lack(seq, seq)
+            return False
+        self._take(seq, record)
+        return True
+
+    # --- one entry ---------------------------------------------------------------------
+
+    def _take(self, seq: int, record: Record) -> None:
+        raw = record.entry.raw
+        try:
+            entry = parse_entry(raw)
+            check_shape(entry.body)
+        except RemoteError as error:
+            self._damage(seq, f"entry {seq} is not one: {error.detail}")
+            return
+        body = entry.body
+        if body.author != self.author or body.seq != seq:
+            self._damage(seq, f"entry {seq} is not the one that belongs there")
+            return
+        last = self.last
+        if last is not None and last.seq == seq - 1:
+            if body.prev != last.id:
+                # Whichever of the two a signature vouches for is the one that is whole.
+                self._settle()
+                self._note(Severity.CORRUPT, f"entry {seq} does not name the one before it", seq)
+                self._damaged_to = max(self._damaged_to, seq - 1)
+            elif body.at_ms < last.at_ms:
+                self._accusations.append(_Accusation(str(ChainRule.TIME), (seq - 1, seq)))
+        self._take_payload(record, entry)
+        if body.stock and carries_stock(entry):
+            self._take_stock(entry)
+        if body.type == EntryType.OFFER:
+            self.offers[seq] = entry.id
+        elif body.type in TRADE_TYPES:
+            propose = entry.id if body.type == EntryType.PROPOSE else body.refs[0]
+            self.trade_entries[seq] = (propose, entry.id)
+        self.last = entry
+        self._pending.append(entry)
+        if self._each:
+            self._check_last()
+
+    def _take_payload(self, record: Record, entry: Entry) -> None:
+        body = entry.body
+        if body.payload_hash is None:
+            if record.payload is not None:
+                self._note(
+                    Severity.CORRUPT, f"entry {body.seq} has a payload it does not name", body.seq
+                )
+            return
+        if record.payload is None or record.salt is None:
+            self._report.erased += 1
+            return
+        if (
+            len(record.payload) != body.payload_len
+            or payload_hash(record.salt, record.payload) != body.payload_hash
+        ):
+            self._note(
+                Severity.CORRUPT,
+                f"the payload of entry {body.seq} is not the one it names",
+                body.seq,
+            )
+            return
+        if body.type == EntryType.GENESIS and not _opens(record.payload, entry):
+            self._accusations.append(_Accusation("a certificate that is not the device's", (1,)))
+        elif body.type == EntryType.PROPOSE and not _agrees(record.payload, entry):
+            self._accusations.append(
+                _Accusation("terms that are not those of its terms hash", (body.seq,))
+            )
+
+    def _take_stock(self, entry: Entry) -> None:
+        lot_seq, reserve_seq = entry.body.stock[0], entry.body.stock[2]
+        if lot_seq <= self._damaged_to or lot_seq in self._broken_lots:
+            return
+        match apply(
+            self.lots.get(lot_seq) if entry.body.type != EntryType.OFFER else None,
+            self.reserves.get(reserve_seq) if names_reserve(entry) else None,
+            entry,
+        ):
+            case StockStep(lot=lot, reserve=reserve):
+                self.lots[lot.lot_seq] = lot
+                if reserve is not None:
+                    self.reserves[reserve.seq] = reserve
+            case StockBreach(rule=rule, accused=accused):
+                self._accusations.append(_Accusation(str(rule), accused))
+                # What follows in this lot follows from the lie.
+                self._broken_lots.add(lot_seq)
+
+    # --- who vouches for what ----------------------------------------------------------
+
+    def _check_last(self) -> None:
+        if not self._pending:
+            return
+        if self._signed(self._pending[-1]):
+            self._report.verified += len(self._pending)
+            self._pending.clear()
+        else:
+            seq = self._pending[-1].seq
+            self._note(Severity.CORRUPT, f"the signature of entry {seq} does not hold", seq)
+
+    def _signed(self, entry: Entry) -> bool:
+        self._report.signatures += 1
+        return verify(entry.body.author, entry.raw)
+
+    def _settle(self) -> None:
+        """Nothing more will link to what is pending: let its own signatures vouch for it."""
+        pending, self._pending = self._pending, []
+        while pending and not self._signed(pending[-1]):
+            seq = pending.pop().seq
+            self._report.unverified += 1
+            self._doubtful.add(seq)
+            self._damaged_to = max(self._damaged_to, seq)
+            self._note(Severity.CORRUPT, f"no signature vouches for entry {seq}", seq)
+        self._report.verified += len(pending)
+
+    def _damage(self, seq: int, text: str) -> None:
+        self._settle()
+        self._report.unverified += 1
+        self._doubtful.add(seq)
+        self._damaged_to = seq
+        self._note(Severity.CORRUPT, text, seq)
+
+    def _lack(self, from_seq: int, to_seq: int) -> None:
+        self._settle()
+        self._report.missing += to_seq - from_seq + 1
+        self._damaged_to = to_seq
+        places = f"entry {from_seq} is" if from_seq == to_seq else f"{from_seq} to {to_seq} are"
+        self._note(Severity.INCOMPLETE, f"{places} missing", from_seq)
+
+    def _note(self, severity: Severity, text: str, *seqs: int) -> None:
+        self._report.add(Finding(severity, text, self.author, seqs))
+
+    def _accuse(self) -> None:
+        for rule, accused in self._accusations:
+            if not self._doubtful.intersection(accused):
+                self._note(Severity.PROVEN, rule, *accused)
+
+    def sound(self, seq: int) -> bool:
+        """Tell whether a signature vouches for the entry read at `seq`."""
+        return seq not in self._doubtful
+
+    # --- what the store made of it -----------------------------------------------------
+
+    def _compare(self, source: AuditSource, head: Head) -> None:
+        last = self.last
+        # That the entries up to the head are missing has been said.
+        if last is not None and (last.seq >= head.seq or self.whole):
+            found = Head(last.seq, last.id, last.at_ms)
+            if head != found:
+                self._note(Severity.CORRUPT, "the stored head is not the chain's", head.seq)
+        if not self.whole:
+            return
+        for seq, lot in self.lots.items():
+            if seq in self._broken_lots:
+                continue
+            try:
+                held = source.lot(lot.lot_id)
+            except DamagedError:
+                held = None
+            if held != lot:
+                self._note(
+                    Severity.CORRUPT,
+                    f"what is stored of lot {seq} is not what its entries say",
+                    seq,
+                )
+
+
+def _opens(payload: bytes, entry: Entry) -> bool:
+    """Tell whether a genesis' payload shows what the genesis committed to, if it shows any."""
+    try:
+        shown = decode_payload(payload, Genesis)
+        if shown.certificate is None or shown.certificate_salt is None:
+            return True
+        certificate = Certificate.parse(shown.certificate)
+    except RemoteError:
+        return False
+    commitment = certificate_commitment(shown.certificate_salt, shown.certificate)
+    return certificate.device == entry.author and entry.body.facts == (commitment,)
+
+
+def _agrees(payload: bytes, entry: Entry) -> bool:
+    """Tell whether a propose's terms are those its facts commit to, unknown keys and all.
+
+    A payload that shows no terms is sealed to the parties, and says nothing to others.
+    """
+    try:
+        match decode(payload, PAYLOAD_MAX):
+            case {"terms": terms, "terms_salt": bytes(salt)}:
+                found = hashlib.sha256(b"\x03" + salt + encode(terms)).digest()
+                return entry.body.facts[0] == found
+            case _:
+                return True
+    except RemoteError:
+        return True
