@@ -183,7 +183,8 @@ class Market:
     def _by_distance(self, book: Book, category: str | None, radius_m: int) -> Iterator[BookLot]:
         label = EVERYTHING if category is None else subtree_label(category)
         slots = book.near([label], self.home, radius_m)
-        nearness = book.rows(slots)["place"] @ np.asarray(unit_vector(self.home))
+        rows, (x, y, z) = book.rows(slots), unit_vector(self.home)
+        nearness = rows["x"] * x + rows["y"] * y + rows["z"] * z
         order = np.argsort(-nearness, kind="stable")
         return (book.lot_at(slot) for slot in slots[order].tolist())
 

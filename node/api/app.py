@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -15,8 +16,10 @@ from passby.geo.lots import Side
 from passby.node.api.service import Service
 from passby.protocol.errors import Exit, LocalError, UsageError
 from passby.protocol.limits import API_BODY_MAX, API_LIST_MAX
+from passby.protocol.units import Unit
 
 _encode = msgspec.json.Encoder().encode
+log = logging.getLogger(__name__)
 Handler = Callable[[Request], Awaitable[Response]]
 T = TypeVar("T")
 
@@ -49,6 +52,15 @@ def _guarded(handler: Handler) -> Handler:
             return _json({"error": shown}, _STATUS.get(error.exit_code, 503))
         except ClientDisconnect:
             return Response(status_code=499)
+        except Exception:  # logged whole, and answered
+            # One request that trips over a bug of ours must not take the node with it.
+            log.exception("%s %s", request.method, request.url.path)
+            shown = {
+                "message": "Something is wrong in passby itself.",
+                "hint": "The daemon's log tells what; please report it.",
+                "exit_code": int(Exit.FAILED),
+            }
+            return _json({"error": shown}, 500)
 
     return answer
 
@@ -81,6 +93,7 @@ class _Lots(msgspec.Struct, forbid_unknown_fields=True):
 class _ProposeBody(msgspec.Struct, forbid_unknown_fields=True):
     lot: str
     amount: int | None = None
+    unit: Unit | None = None
     request: str | None = None
     handover_until_ms: int | None = None
     respond_within_s: int | None = None
@@ -175,6 +188,7 @@ class _Handlers:
             await self._service.propose(
                 body.lot,
                 body.amount,
+                unit=body.unit,
                 request=body.request,
                 handover_until_ms=body.handover_until_ms,
                 respond_within_s=body.respond_within_s,

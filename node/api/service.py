@@ -19,6 +19,7 @@ from passby.node.events import Event
 from passby.node.invite import Invite
 from passby.node.listing import draft_of, read_listed
 from passby.node.participant import Participant
+from passby.node.trades import offer_of
 from passby.protocol.entry import Record, encode_record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.keys import Certificate
@@ -32,6 +33,7 @@ from passby.protocol.limits import (
 from passby.protocol.trade import OPEN_STATES
 from passby.protocol.turns import turns
 from passby.protocol.types import AT_MS_MAX
+from passby.protocol.units import SYMBOL, Unit
 
 
 class Service:
@@ -275,6 +277,7 @@ class Service:
         lot: str,
         amount: int | None,
         *,
+        unit: Unit | None,
         request: str | None,
         handover_until_ms: int | None,
         respond_within_s: int | None,
@@ -282,6 +285,11 @@ class Service:
     ) -> Json:
         """Propose for a lot; for a request, the amount is what matches it."""
         lot_id = self._id(lot)
+        if unit is not None and (listed := offer_of(self._record(lot)).unit) is not unit:
+            raise UsageError(
+                f"This lot is counted in {SYMBOL[listed]}, not in {SYMBOL[unit]}.",
+                f"Give the amount in {SYMBOL[listed]}.",
+            )
         if handover_until_ms is not None and not 0 <= handover_until_ms <= AT_MS_MAX:
             raise UsageError("The hand-over's end is no time.")
         if request is not None and amount is None:

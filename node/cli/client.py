@@ -93,12 +93,14 @@ class Client:
         with self._connect(within_s) as link:
             http = h11.Connection(h11.CLIENT)
             try:
-                for event in (
+                # In one piece: after the head alone the daemon may answer and hang up, and
+                # even an empty write to a closed socket fails.
+                events = (
                     h11.Request(method=method, target=target, headers=headers),
                     h11.Data(data=data),
                     h11.EndOfMessage(),
-                ):
-                    link.sendall(http.send(event) or b"")
+                )
+                link.sendall(b"".join(http.send(event) or b"" for event in events))
                 yield from _answer(http, link)
             except TimeoutError:
                 raise LocalError(
