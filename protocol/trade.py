@@ -273,44 +273,49 @@ def _count_receipts(trade: Trade, mine: Mine, known: dict[bytes, Entry]) -> None
             and entry.body.refs[1] in about
         ]
         about.update(entry.id for entry in goods)
-        money = (
+        money = [
             entry
             for entry in receipts
             if entry.body.facts[0] == Receipted.MONEY
             and entry.author == leg.lister
             and entry.body.refs[1] in about
-        )
-        leg.money_receipt = next(money, None)
+        ]
+        leg.money_receipt = money[0] if money else None
         if goods:
             leg.goods_receipt = goods[-1]
-            leg.disputed = _is_disputed(leg, goods, known)
+            leg.disputed = _is_disputed(leg, goods, money, known)
         if leg.returned is not None:
             adjusts = (
                 entry
                 for entry in known.values()
                 if entry.body.type == EntryType.ADJUST
                 and entry.author == leg.lister
-                and leg.returned.id in entry.body.refs
+                and entry.body.refs == (leg.lot, leg.returned.id)
             )
             leg.put_back = min(adjusts, key=lambda entry: (entry.seq, entry.id), default=None)
 
 
-def _is_disputed(leg: Leg, goods: list[Entry], known: dict[bytes, Entry]) -> bool:
+def _is_disputed(
+    leg: Leg, goods: list[Entry], money: list[Entry], known: dict[bytes, Entry]
+) -> bool:
     newest = uint_fact(goods[-1], 1)
-    if leg.handover is not None:
-        handed = uint_fact(leg.handover, 1)
-        timely = (entry for entry in goods if entry.at_ms <= leg.delivered_after_ms)
-        if newest == handed or all(uint_fact(entry, 1) == handed for entry in timely):
-            return False
-    elif newest == 0:
+    if leg.handover is None and newest == 0:
         # "I got nothing", while the giver claims nothing: they agree.
         return False
+    if leg.handover is not None:
+        handed = uint_fact(leg.handover, 1)
+        timely = [entry for entry in goods if entry.at_ms <= leg.delivered_after_ms]
+        if newest == handed or all(uint_fact(entry, 1) == handed for entry in timely):
+            return False
+        # Late ones repeat the complaint at best: an answer to the last timely one stands.
+        goods = goods[goods.index(timely[-1]) :]
+    else:
+        goods = goods[-1:]
     answers = {entry.id for entry in goods}
+    adjusts = (entry for entry in known.values() if entry.body.type == EntryType.ADJUST)
     return not any(
-        entry.author == leg.lister
-        and entry.body.type in (EntryType.ADJUST, EntryType.RECEIPT)
-        and answers & set(entry.body.refs)
-        for entry in known.values()
+        entry.author == leg.lister and answers & set(entry.body.refs)
+        for entry in (*adjusts, *money)
     )
 
 
@@ -339,14 +344,12 @@ def _unless_past(state: State, deadline_ms: int, now_ms: int) -> State:
 def _state_after_release(trade: Trade) -> State:
     """Name the end by the first cause: releases that only follow another one say nothing."""
     lapsed_ms = trade.respond_by_ms if trade.commit_by_ms is None else trade.commit_by_ms
-    causes = [
-        (leg, leg.release)
-        for leg in trade.legs
-        if leg.release is not None and not causes(leg.release)
-    ]
-    if any(release.at_ms <= lapsed_ms for leg, release in causes if not leg.commits):
+    released = [(leg, leg.release) for leg in trade.legs if leg.release is not None]
+    ids = {release.id for _, release in released}
+    unprompted = [(leg, release) for leg, release in released if not ids & {*causes(release)}]
+    if any(release.at_ms <= lapsed_ms for leg, release in unprompted if not leg.commits):
         return State.WITHDRAWN
-    if any(release.at_ms <= leg.handover_until_ms for leg, release in causes if leg.commits):
+    if any(release.at_ms <= leg.handover_until_ms for leg, release in unprompted if leg.commits):
         return State.CANCELLED
     return State.NO_SHOW if all(leg.commit for leg in trade.legs) else State.LAPSED
 
