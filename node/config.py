@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -113,13 +114,16 @@ def _convert(found: dict[str, Any], where: str) -> Config:
         ) from None
     from passby.geo.cells import PUBLISHED_RESOLUTION, is_cell, resolution_of
 
+    name = unicodedata.normalize("NFC", config.name)
+    if not name.strip():
+        raise ConfigError(f"{where}: the name is empty.", f"name is {_ALLOWED['name']}.")
     cell = int(config.cell, 16)
     if not is_cell(cell) or resolution_of(cell) != PUBLISHED_RESOLUTION:
         raise ConfigError(
             f"{where}: cell {config.cell!r} is no H3 cell of resolution 8.",
             "`passby init` finds it from coordinates; it looks like 88196953a7fffff.",
         )
-    return config
+    return msgspec.structs.replace(config, name=name)
 
 
 def nearest(key: str) -> str:

@@ -18,6 +18,8 @@ class Exit(IntEnum):
     USAGE = 2
     NOT_RUNNING = 3
     REFUSED = 4
+    AUDIT_USAGE = 64
+    """An audit's 2 means that local data are corrupt, so its misuse has another code."""
     IO = 74
     BAD_CONFIG = 78
 

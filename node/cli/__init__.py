@@ -162,9 +162,11 @@ def complain(error: LocalError, *, as_json: bool) -> int:
 
 def _misuse(error: click.ClickException) -> LocalError:
     where = "passby"
+    code = Exit.USAGE if error.exit_code == Exit.USAGE else Exit.FAILED
     if isinstance(error, click.UsageError) and error.ctx is not None:
         where = error.ctx.command_path
-    code = Exit.USAGE if error.exit_code == Exit.USAGE else Exit.FAILED
+        if error.ctx.info_name == "audit":
+            code = Exit.AUDIT_USAGE
     return LocalError(error.format_message(), f"{where} --help shows how.", code)
 
 

@@ -18,13 +18,13 @@ ledger_command.examples = ("passby ledger log --limit 5", "passby ledger heads")
 
 
 @ledger_command.add("log", "passby ledger log --limit 5", "passby ledger log --author 4be1f0")
-@click.option("--author", metavar="KEY", help="Only this chain; `me` is your own.")
+@click.option("--author", metavar="KEY", help="This chain; your own unless told.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @click.option("--before", type=click.IntRange(0), metavar="SEQ", help="Only entries before this.")
 def ledger_log(session: Session, *, author: str | None, limit: int, before: int | None) -> None:
-    """List entries, the newest first."""
-    if author == "me":
-        author = session.get("/v1/id")["author"]
+    """List the entries of a chain, the newest first."""
+    if author is not None:
+        author = session.identity(author)
     answer = session.get("/v1/ledger/log", author=author, limit=limit, before=before)
     if session.as_json:
         for entry in answer["entries"]:
@@ -86,7 +86,7 @@ def ledger_heads(session: Session) -> None:
 @click.argument("entry")
 def ledger_show(session: Session, *, entry: str) -> None:
     """Show one entry whole."""
-    found = session.get(f"/v1/ledger/entries/{entry}")
+    found = session.get(f"/v1/ledger/entries/{session.identity(entry)}")
 
     def lines() -> list[str]:
         plain = {key: value for key, value in found.items() if key not in {"payload", "raw"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -92,6 +93,20 @@ class Session:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """Send `body` to the daemon and return its answer."""
         return self.client.call("POST", path, body=body or {})
+
+    @staticmethod
+    def identity(text: str) -> str:
+        """Return what may be (the beginning of) an id.
+
+        Raises:
+            UsageError: it cannot be one.
+        """
+        plain = text.strip().lower().rstrip("…")
+        if not re.fullmatch(r"[0-9a-f]{6,64}", plain):
+            raise UsageError(
+                f"{text!r} is no id.", "An id is hexadecimal; six digits of it are enough."
+            )
+        return plain
 
     def line(self, command: str) -> str:
         """Return `command` as the user would type it for this home."""

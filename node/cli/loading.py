@@ -88,9 +88,10 @@ def import_command(
         currency=config.currency,
         until=until,
     )
-    drafts = read_file(file, reading, Columns(_pairs("--map", mapped), shared))
+    columns = Columns(_pairs("--map", mapped), shared)
     if not dry_run:
         session.get("/v1/status")
+    drafts = read_file(file, reading, columns)
     started_s = time.monotonic()
     load = _Load(session, dry_run=dry_run)
     bar = (

@@ -8,6 +8,7 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Session, clean, command
+from passby.node.cli.typed import radius_option
 
 
 @command("book", "passby book", "passby book --wanted --category fluids", "passby book --own")
@@ -16,6 +17,7 @@ from passby.node.cli.frame import Session, clean, command
 @click.option("--text", metavar="WORDS", help="Words of the name.")
 @click.option("--gtin", metavar="DIGITS", help="This product.")
 @click.option("--own", is_flag=True, help="Only your own.")
+@click.option("--radius", metavar="DISTANCE", help='How far around: "800 m", "5km".')
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 def book_command(
     session: Session,
@@ -25,6 +27,7 @@ def book_command(
     text: str | None,
     gtin: str | None,
     own: bool,
+    radius: str | None,
     limit: int,
 ) -> None:
     """Show what is on offer near you, the nearest first; or what is wanted."""
@@ -43,6 +46,7 @@ def book_command(
         text=text,
         gtin=gtin,
         own=1 if own else None,
+        radius_m=radius_option(radius) if radius else None,
         limit=limit,
     )
     session.out(answer, lambda: _book_lines(session, answer["lots"], wanted=wanted))
@@ -55,7 +59,7 @@ def _book_lines(session: Session, lots: list[dict[str, Any]], *, wanted: bool) -
     rows = [
         [
             show.short(lot["id"]),
-            clean(lot["name"]),
+            clean(lot["name"] or "?"),
             left(lot),
             show.price(lot["price"], lot["unit"]),
             show.until(lot.get("best_before_ms")) or "-",
@@ -81,7 +85,7 @@ def left(lot: dict[str, Any]) -> str:
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 def matches_command(session: Session, *, lot: str | None, limit: int) -> None:
     """Show what fits your offers and requests (or one LOT), the best first, with the reasons."""
-    answer = session.get("/v1/matches", lot=lot, limit=limit)
+    answer = session.get("/v1/matches", lot=lot and session.identity(lot), limit=limit)
 
     def lines() -> list[str]:
         if not answer["matches"]:
@@ -94,7 +98,7 @@ def matches_command(session: Session, *, lot: str | None, limit: int) -> None:
 def _match_lines(session: Session, match: dict[str, Any]) -> list[str]:
     offer, request = match["offer"], match["request"]
     taken = show.amount(match["amount"], offer["unit"])
-    title = click.style(clean(offer["name"]), bold=True)
+    title = click.style(clean(offer["name"] or "?"), bold=True)
     giver = "you" if offer["own"] else show.who(offer.get("author_name"), offer["author"])
     asker = "you" if request["own"] else show.who(request.get("author_name"), request["author"])
     paid = show.money(match["total_minor"], match["currency"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
@@ -18,12 +19,12 @@ def peers_command(session: Session) -> None:
     def lines() -> list[str]:
         rows = [
             [
-                clean(peer["name"] or "-"),
+                clean(peer.get("name") or "-"),
                 clean(peer["peer_id"]),
                 clean(peer["direction"]),
                 show.span((show.now_ms() - peer["since_ms"]) / 1000),
                 "-" if peer["rtt_ms"] is None else f"{peer['rtt_ms']:.0f} ms",
-                f"{peer['entries_behind']}" if peer["entries_behind"] else "in step",
+                _in_step(peer),
             ]
             for peer in answer["peers"]
         ]
@@ -33,9 +34,16 @@ def peers_command(session: Session) -> None:
                 known
             )
             return [f"No neighbours yet.{waiting} Call one: {session.line('join')} ADDRESS"]
-        return show.table(["name", "peer", "way", ">for", ">round trip", "behind"], rows, squeeze=0)
+        return show.table(["name", "peer", "way", ">for", ">round trip", "sync"], rows, squeeze=0)
 
     session.out(answer, lines)
+
+
+def _in_step(peer: dict[str, Any]) -> str:
+    behind = peer.get("chains_behind") or 0
+    if behind:
+        return f"{show.count(behind, 'chain')} behind"
+    return "in step" if peer.get("synced") else "starting"
 
 
 @command(

@@ -34,9 +34,9 @@ def short(identity: str) -> str:
     return clean(identity[:SHORT_ID])
 
 
-def who(name: str | None, key: str) -> str:
+def who(name: str | None, key: str | None) -> str:
     """Return a neighbour's name, or the beginning of its key."""
-    return clean(name) if name else short(key)
+    return clean(name) if name else short(key) if key else "somebody"
 
 
 def amount(value: int, unit: str) -> str:

@@ -34,7 +34,9 @@ def propose_command(
     measure: str | None,
 ) -> None:
     """Propose to take (a part of) an offer. The price is fixed at this moment."""
-    body: dict[str, Any] = {"lot": lot, "request": request, "text": text}
+    body: dict[str, Any] = {"lot": session.identity(lot), "text": text}
+    if request is not None:
+        body["request"] = session.identity(request)
     if amount is not None:
         typed = amount_option(session, amount, measure)
         body["amount"], body["unit"] = typed.value, typed.unit.value
@@ -48,7 +50,7 @@ def propose_command(
 @click.argument("trade")
 def accept_command(session: Session, *, trade: str) -> None:
     """Accept a proposal for your offer: the amount is set aside for the taker."""
-    _tell(session, session.post(f"/v1/trades/{trade}/accept"))
+    _tell(session, session.post(f"/v1/trades/{session.identity(trade)}/accept"))
 
 
 @command("handover", 'passby handover 5c77aa01 --code "lake moon tree stone"')
@@ -60,6 +62,7 @@ def handover_command(
     session: Session, *, trade: str, code: str | None, amount: str | None, measure: str | None
 ) -> None:
     """Hand the goods over: the receiver's four words prove that you met."""
+    trade = session.identity(trade)
     if code is None:
         code = session.ask("The receiver's four words", '--code "four words of theirs"')
     body: dict[str, Any] = {"code": " ".join(code.lower().split())}
@@ -89,6 +92,7 @@ def receive_command(
     measure: str | None,
 ) -> None:
     """Confirm that you got the goods, or with --money that you were paid."""
+    trade = session.identity(trade)
     if paid is not None and not money:
         raise click.UsageError("--paid goes with --money.")
     if money and amount is not None:
@@ -117,7 +121,8 @@ def receive_command(
 @click.option("--reason", metavar="TEXT", help="A word for the other side.")
 def cancel_command(session: Session, *, trade: str, reason: str | None) -> None:
     """Step back from a trade while that is still lawful; what was set aside is free again."""
-    _tell(session, session.post(f"/v1/trades/{trade}/cancel", {"reason": reason} if reason else {}))
+    body = {"reason": reason} if reason else {}
+    _tell(session, session.post(f"/v1/trades/{session.identity(trade)}/cancel", body))
 
 
 trade_command = Group("trade", help="Look at trades.")
@@ -159,8 +164,8 @@ def _row(trade: dict[str, Any]) -> list[str]:
         show.short(trade["id"]),
         clean(trade["state"]),
         clean(leg["name"] or "-") + more,
-        show.amount(leg["amount"], leg["unit"]),
-        show.money(leg["total_minor"], leg["currency"]),
+        _size(leg),
+        _cost(leg),
         show.who(*partner),
         following,
     ]
@@ -170,7 +175,7 @@ def _row(trade: dict[str, Any]) -> list[str]:
 @click.argument("trade")
 def trade_show(session: Session, *, trade: str) -> None:
     """Show one trade: what was agreed, every step so far, and the next."""
-    _tell(session, session.get(f"/v1/trades/{trade}"))
+    _tell(session, session.get(f"/v1/trades/{session.identity(trade)}"))
 
 
 def _tell(session: Session, trade: dict[str, Any]) -> None:
@@ -203,8 +208,7 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
             if leg[key]
         ]
         lines.append(
-            f"  {clean(leg['name'] or '?')}: {show.amount(leg['amount'], leg['unit'])} "
-            f"for {show.money(leg['total_minor'], leg['currency'])}, from {giver}"
+            f"  {clean(leg['name'] or 'something')}: {_size(leg)} for {_cost(leg)}, from {giver}"
             + (f"; {', '.join(done)}" if done else "")
         )
     pairs = []
@@ -231,6 +235,17 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
             f"  {show.moment(entry['at_ms'])}  {author} #{entry['seq']}  {clean(entry['words'])}"
         )
     return lines
+
+
+def _size(leg: dict[str, Any]) -> str:
+    """Return how much a leg is of; its unit is in the terms, which may not be here yet."""
+    return show.amount(leg["amount"], leg["unit"]) if leg["unit"] else str(leg["amount"])
+
+
+def _cost(leg: dict[str, Any]) -> str:
+    if leg["total_minor"] is None:
+        return "terms not here yet"
+    return show.money(leg["total_minor"], leg["currency"])
 
 
 def _leg(session: Session, trade: str) -> dict[str, Any]:

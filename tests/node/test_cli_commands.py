@@ -1,0 +1,108 @@
+"""Every command: it has --json and an example that its own parser takes, and it is documented."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from passby.node.cli import COMMANDS, Commands, passby, run
+from passby.node.cli.frame import Command, Group
+
+DOCS = Path(__file__).parents[2] / "docs" / "COMMANDS.md"
+WANTED = (
+    "init up down status id peers join invite doctor config offer request give import book matches "
+    "propose accept handover receive cancel trade ledger audit bench demo version"
+)
+
+
+def walk() -> Iterator[tuple[str, Command]]:
+    for name in COMMANDS:
+        found = passby.get_command(click.Context(passby), name)
+        match found:
+            case Group():
+                for below in found.commands.values():
+                    assert isinstance(below, Command)
+                    yield f"{name} {below.name}", below
+            case Command():
+                yield name, found
+            case _:
+                raise AssertionError(name)
+
+
+EVERY = list(walk())
+NAMES = [name for name, _ in EVERY]
+
+
+def test_the_commands_are_the_promised_ones() -> None:
+    assert set(COMMANDS) == set(WANTED.split())
+    assert isinstance(passby, Commands)
+
+
+@pytest.mark.parametrize(("name", "command"), EVERY, ids=NAMES)
+def test_every_command_has_json_and_a_sentence(name: str, command: Command) -> None:
+    flags = {flag for parameter in command.params for flag in parameter.opts}
+    assert {"--json", "--home"} <= flags
+    assert command.help
+
+
+@pytest.mark.parametrize(("name", "command"), EVERY, ids=NAMES)
+def test_every_command_has_an_example_that_its_parser_takes(name: str, command: Command) -> None:
+    assert command.examples
+    text = "\n".join(command.examples).replace("\\\n", " ")
+    for line in text.splitlines():
+        words = shlex.split(line.split(" > ")[0])
+        assert words[0] == "passby"
+        at = 3 if words[1] == "--home" else 1
+        assert " ".join(words[at:]).startswith(name)
+        given = words[at + len(name.split()) :]
+        # Files of examples need not exist.
+        parser = command.make_parser(click.Context(command))
+        parser.parse_args(list(given))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_commands_help_shows_its_example(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*name.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Example" in shown
+    assert "--json" in shown
+    assert f"passby {name}" in shown.split("Example")[1] or name == "init"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_is_documented(name: str) -> None:
+    assert f"passby {name}" in DOCS.read_text(encoding="utf-8")
+
+
+def test_every_command_has_a_section() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    headings = {line.lstrip("#").strip() for line in text.splitlines() if line.startswith("##")}
+    assert set(COMMANDS) <= {heading.strip("`") for heading in headings}
+
+
+def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in COMMANDS)
+
+
+def test_status_imports_nothing_that_takes_long() -> None:
+    """What keeps it under 150 ms: none of these is needed to ask the daemon how it is."""
+    code = (
+        "import sys\nfrom passby.node.cli import run\n"
+        "run(['--home', '/nowhere/at/all', 'status'])\n"
+        "import passby.node.cli.client, passby.node.cli.running, passby.node.cli.show\n"
+        "print(*sys.modules, sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"h3", "libp2p", "msgpack", "msgspec", "nacl", "numpy", "rich", "sqlite3", "trio"}
+    assert not heavy & set(done.stdout.splitlines())
+    assert "no passby home" in done.stderr
