@@ -32,8 +32,10 @@ from passby.protocol.units import Unit
 
 UNITS: Final = tuple(Unit)
 CONDITIONS: Final = (None, Condition.DAMAGED, Condition.USED, Condition.REFURBISHED, Condition.NEW)
-"""From the worst to the best; where nothing is said, the worst is to be expected."""
+"""From the worst to the best, after none. A request that names none takes any."""
 CONDITION_RANK: Final = {condition: rank for rank, condition in enumerate(CONDITIONS)}
+WORST: Final = CONDITION_RANK[Condition.DAMAGED]
+"""What is to be expected of an offer that names none."""
 CURVED: Final = 1
 """Flag of a hot row whose price has knots."""
 SECONDS_MAX: Final = 2**32 - 1

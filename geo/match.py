@@ -13,7 +13,7 @@ from enum import StrEnum
 from heapq import heappush, heappushpop
 from typing import Final, NamedTuple
 
-from passby.geo.book import CONDITION_RANK, Book, gtin_label, subtree_label
+from passby.geo.book import CONDITION_RANK, WORST, Book, gtin_label, subtree_label
 from passby.geo.categories import ancestors, takes_in
 from passby.geo.cells import distance_m, spread_m
 from passby.geo.lots import BookLot, Side
@@ -120,7 +120,7 @@ def fit(
         return Refusal.CURRENCY
     if total_minor > limit_minor:
         return Refusal.PRICE
-    if CONDITION_RANK[offer.condition] < CONDITION_RANK[request.condition]:
+    if max(CONDITION_RANK[offer.condition], WORST) < CONDITION_RANK[request.condition]:
         return Refusal.CONDITION
     handover = handover_window(offer, request, at_ms)
     if isinstance(handover, Refusal):

@@ -17,6 +17,7 @@ from passby.geo.book import (
     CURVED,
     SECONDS_MAX,
     UNITS,
+    WORST,
     Book,
     Rows,
     product_tag,
@@ -119,11 +120,12 @@ def _may_fit(rows: Rows, book: Book, products: Sequence[str], lot: BookLot, now_
     rank = CONDITION_RANK[lot.condition]
     day_s = rows["day_s"]
     if lot.side == Side.REQUEST:
-        fitting &= rows["condition"] >= rank
+        if rank > WORST:
+            fitting &= rows["condition"] >= rank
         fitting &= (day_s == SECONDS_MAX) | (from_s.astype(np.int64) + lot.margin_s <= day_s)
         last_ms = lot.needed_until_ms
     else:
-        fitting &= rows["condition"] <= rank
+        fitting &= rows["condition"] <= max(rank, WORST)
         fitting &= from_s <= day_s
         last_ms = lot.best_before_ms
     if last_ms is not None:

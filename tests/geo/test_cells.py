@@ -90,9 +90,10 @@ def test_a_directed_edge_is_no_cell() -> None:
 @given(st.text())
 def test_what_a_person_types_is_a_cell_or_a_usage_error(text: str) -> None:
     try:
-        assert is_cell(parse_place(text))
-    except UsageError as error:
-        assert error.hint
+        cell = parse_place(text)
+    except UsageError:
+        return
+    assert is_cell(cell)
 
 
 @pytest.mark.parametrize("text", ["52.375,4.884", " 52.375, 4.884 ", "52.375 4.884"])
