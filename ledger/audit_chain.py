@@ -313,8 +313,11 @@ def _opens(payload: bytes, entry: Entry) -> bool:
     """Tell whether a genesis' payload shows what the genesis committed to, if it shows any."""
     try:
         shown = decode_payload(payload, Genesis)
-        if shown.certificate is None or shown.certificate_salt is None:
-            return True
+    except RemoteError:
+        return True
+    if shown.certificate is None or shown.certificate_salt is None:
+        return True
+    try:
         certificate = Certificate.parse(shown.certificate)
     except RemoteError:
         return False
