@@ -392,10 +392,11 @@ class MemoryNetwork:
                 except Exception as error:  # noqa: BLE001  # raised again, outside a group
                     failure = error
                 finally:
+                    self.world.leave(self)
+                    # Before the nursery closes: a cut link would start a redial in it.
+                    self.fall_silent()
                     nursery.cancel_scope.cancel()
         finally:
-            self.world.leave(self)
-            self.fall_silent()
             self._events_in.close()
         if failure is not None:
             raise failure

@@ -196,7 +196,7 @@ class Libp2pNetwork:
         except Exception as error:
             causes = "; ".join(_causes(error))
             _log.debug("dialling %s: %s", target, causes)
-            if "mismatch" in causes.lower():
+            if "does not correspond" in causes or "mismatch" in causes:
                 raise LocalError(
                     f"Somebody else than {peer} answers at {target}.",
                     "ask the neighbour for a new invite",
