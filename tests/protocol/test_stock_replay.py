@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ def book_keeping(history: list[Entry], entry: Entry) -> bool:
     opened = {at: old.body.stock[3] for at, old in taken.items() if at not in back}
     out = sum(o.body.stock[3] for o in back.values() if o.body.type == EntryType.HANDOVER)
     supply = moves[0].body.stock[3]
-    for before, old in zip(moves, moves[1:], strict=False):
+    for before, old in pairwise(moves):
         if old.body.type == EntryType.ADJUST:
             supply += old.body.stock[4] - before.body.stock[4]
     held = sum(opened.values())
@@ -112,16 +113,16 @@ class Chain:
             self.reserves[step.reserve.seq] = step.reserve
 
 
-def honest(chain: Chain, draw: st.DrawFn) -> Entry:
+def honest(chain: Chain, data: st.DataObject) -> Entry:
     """Draw a move that the lister may make now; an offer where there is no lot to move."""
     seq = chain.next_seq
     live = [lot for lot in chain.lots.values() if not lot.closed]
-    kind = draw(st.sampled_from(MOVES)) if live else EntryType.OFFER
-    propose = draw(st.sampled_from([b"1" * 32, b"2" * 32]))
-    amount = draw(st.integers(1, 50))
+    kind = data.draw(st.sampled_from(MOVES)) if live else EntryType.OFFER
+    propose = data.draw(st.sampled_from([b"1" * 32, b"2" * 32]))
+    amount = data.draw(st.integers(1, 50))
     if kind == EntryType.OFFER:
         return chain.entry(kind, (seq, 0, 0, amount, amount, 0), ())
-    lot = draw(st.sampled_from(live))
+    lot = data.draw(st.sampled_from(live))
     where = (lot.lot_seq, lot.last_seq)
     left, held = lot.remaining, lot.reserved
     opened = [
@@ -130,16 +131,16 @@ def honest(chain: Chain, draw: st.DrawFn) -> Entry:
         if reserve.lot_seq == lot.lot_seq and not reserve.resolved_seq
     ]
     if kind == EntryType.RESERVE and left:
-        amount = draw(st.integers(1, left))
+        amount = data.draw(st.integers(1, left))
         stock = (*where, 0, amount, left - amount, held + amount)
         return chain.entry(kind, stock, (propose, lot.lot_id))
     if kind in (EntryType.RELEASE, EntryType.HANDOVER) and opened:
-        reserve = draw(st.sampled_from(opened))
+        reserve = data.draw(st.sampled_from(opened))
         whole = reserve.amount
         if kind == EntryType.RELEASE:
             stock = (*where, reserve.seq, whole, left + whole, held - whole)
             return chain.entry(kind, stock, (reserve.propose_id, reserve.id))
-        amount = draw(st.integers(1, whole))
+        amount = data.draw(st.integers(1, whole))
         stock = (*where, reserve.seq, amount, left + whole - amount, held - whole)
         return chain.entry(kind, stock, (reserve.propose_id, b"c" * 32, b"r" * 32))
     if kind == EntryType.CLOSE and not held:
@@ -147,18 +148,18 @@ def honest(chain: Chain, draw: st.DrawFn) -> Entry:
     return chain.entry(EntryType.ADJUST, (*where, 0, amount, left + amount, held), (lot.lot_id,))
 
 
-def bent(chain: Chain, entry: Entry, draw: st.DrawFn) -> Entry:
+def bent(chain: Chain, entry: Entry, data: st.DataObject) -> Entry:
     """Draw what a cheat may make of an honest move: other numbers, other refs, another type."""
     body = entry.body
     stock = list(body.stock)
-    for field in draw(st.sets(st.integers(0, 5), min_size=0, max_size=3)):
+    for field in data.draw(st.sets(st.integers(0, 5), min_size=0, max_size=3)):
         near = st.integers(-3, 3).map(lambda by, held=stock[field]: max(0, held + by))  # type: ignore[misc]  # mypy sees no type for a bound default
         known = st.sampled_from([0, *chain.lots, *chain.reserves, entry.seq, AMOUNT_MAX])
-        stock[field] = draw(near | known)
+        stock[field] = data.draw(near | known)
     refs = list(body.refs)
     names = [old.id for old in chain.history] + [b"1" * 32, b"2" * 32]
-    if refs and names and draw(st.booleans()):
-        refs[draw(st.integers(0, len(refs) - 1))] = draw(st.sampled_from(names))
+    if refs and names and data.draw(st.booleans()):
+        refs[data.draw(st.integers(0, len(refs) - 1))] = data.draw(st.sampled_from(names))
     return chain.entry(body.type, tuple(stock), tuple(refs))
 
 
@@ -169,12 +170,12 @@ def test_the_rule_agrees_with_a_full_replay_on_honest_and_dishonest_histories(
 ) -> None:
     chain = Chain()
     for _ in range(length):
-        entry = honest(chain, data.draw)
+        entry = honest(chain, data)
         assert book_keeping(chain.history, entry)
         step = chain.judge(entry)
         assert isinstance(step, StockStep), "no honest chain is accused"
         if data.draw(st.booleans()):
-            cheat = bent(chain, entry, data.draw)
+            cheat = bent(chain, entry, data)
             judged = chain.judge(cheat)
             assert isinstance(judged, StockStep) == book_keeping(chain.history, cheat)
             if isinstance(judged, StockBreach):
