@@ -127,7 +127,7 @@ class _Load:
                 self._leave_out(row.line, row.reason, row.hint)
                 continue
             try:
-                self._waiting.append((row.line, _lot(row)))
+                self._waiting.append((row.line, lot_of(row)))
             except UsageError as error:
                 self._leave_out(row.line, error.message, error.hint)
             if len(self._waiting) == BATCH:
@@ -188,7 +188,7 @@ class _Load:
         return Exit.DONE if self.taken else Exit.REFUSED
 
 
-def _lot(draft: Draft) -> dict[str, Any]:
+def lot_of(draft: Draft) -> dict[str, Any]:
     """Return a draft as the local API takes it.
 
     Raises:
