@@ -8,7 +8,7 @@ authors, entries and evidence are folds that `SqliteStore.rebuild` makes again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -253,3 +253,19 @@ def damaged(path: Path, what: str) -> DamagedError:
         "Move it away, keep it, and start again: entries of others come back by sync. For your"
         " own chain restore nothing; run passby doctor.",
     )
+
+
+def plain_table(path: Path) -> Callable[[bytes], None]:
+    """Return an insert into a table of its own without index or rule, synced to disk.
+
+    For benchmarks: what no ledger on this machine and SQLite can go below.
+    """
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("CREATE TABLE plain (raw BLOB NOT NULL) STRICT")
+
+    def insert(raw: bytes) -> None:
+        connection.execute("INSERT INTO plain VALUES (?)", (raw,))
+
+    return insert
