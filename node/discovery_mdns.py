@@ -63,9 +63,7 @@ class MdnsDiscovery:
     ) -> None:
         self._peer_id = peer_id
         self._interfaces = list(interfaces) if interfaces is not None else None
-        self._info = advertisement(
-            peer_id, addresses, topic, with_loopback=interfaces is not None
-        )
+        self._info = advertisement(peer_id, addresses, topic, with_loopback=interfaces is not None)
         self._found_in, self.found = trio.open_memory_channel[Neighbour](limits.MDNS_FOUND_MAX)
         """Neighbours, each again when it changes. When nobody reads, new ones are dropped."""
 
@@ -112,8 +110,10 @@ class MdnsDiscovery:
                     return
                 try:
                     info = zeroconf.get_service_info(service_type, name, timeout=_RESOLVE_MS)
-                    neighbour = None if info is None else read_advertisement(
-                        info.properties, info.parsed_addresses(), info.port
+                    neighbour = (
+                        None
+                        if info is None
+                        else read_advertisement(info.properties, info.parsed_addresses(), info.port)
                     )
                     if neighbour is not None and neighbour.peer != self._peer_id:
                         token.run_sync_soon(self._tell, neighbour)

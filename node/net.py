@@ -214,7 +214,7 @@ async def serve_stream(
         await stream.reset()
         if error.penalty:
             penalise(stream.peer, error.penalty)
-    except Exception:
+    except Exception:  # noqa: BLE001  # ours or a library's bug, and not worth the node
         _log.exception("a bug in the handler of %s", stream.protocol)
         await stream.reset()
     else:
@@ -227,6 +227,6 @@ def judge_safely(judge: Judge | None, topic: str, data: bytes, sender: PeerId) -
         return GossipVerdict.IGNORE
     try:
         return judge(topic, data, sender)
-    except Exception:
+    except Exception:  # noqa: BLE001  # as above
         _log.exception("a bug in the judge of gossip")
         return GossipVerdict.IGNORE

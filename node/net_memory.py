@@ -15,7 +15,7 @@ import heapq
 import random
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -199,7 +199,7 @@ class MemoryStream:
         self._writing = trio.Lock()
         self._changed = trio.Event()
         self._buffer = bytearray()
-        self._under_way = 0
+        self.under_way = 0
         self._last_due_s = 0.0
         self._is_eof = False
         self._is_closed = False
@@ -218,7 +218,7 @@ class MemoryStream:
             data = bytes(self._buffer[:most])
             del self._buffer[:most]
             if self.partner is not None:
-                self.partner._wake()
+                self.partner.wake()
             return data
         if self._is_broken:
             raise self._gone()
@@ -246,7 +246,7 @@ class MemoryStream:
             raise self._gone()
         world.note("stream", self._node.peer_id, self.peer, len(piece))
         self._post(partial(partner.take, piece))
-        partner._under_way += len(piece)
+        partner.under_way += len(piece)
 
     def _post(self, deliver: Callable[[], None]) -> None:
         """Put something on its way, behind all that went before it."""
@@ -260,7 +260,7 @@ class MemoryStream:
         if self._is_closed or self._is_broken:
             return
         self._is_closed = True
-        self._wake()
+        self.wake()
         assert self.partner is not None
         self._post(self.partner.end)
         self._let_go()
@@ -270,9 +270,9 @@ class MemoryStream:
         if self._is_broken:
             return
         was_whole = not (self._is_closed and self._is_eof)
-        self._break()
+        self.broken()
         if was_whole and self.partner is not None:
-            self._post(self.partner._break)
+            self._post(self.partner.broken)
 
     async def finish(self) -> None:
         """See `passby.node.net.ServedStream`."""
@@ -292,38 +292,40 @@ class MemoryStream:
 
     def is_full(self) -> bool:
         """Whether this end has as much unread as it may."""
-        return self._under_way + len(self._buffer) >= _WINDOW
+        return self.under_way + len(self._buffer) >= _WINDOW
 
     def take(self, piece: bytes) -> None:
         """Let a piece arrive."""
-        self._under_way -= len(piece)
+        self.under_way -= len(piece)
         if not self._is_broken:
             self._buffer += piece
-            self._wake()
+            self.wake()
 
     def end(self) -> None:
         """Let the other end's close arrive."""
         self._is_eof = True
-        self._wake()
+        self.wake()
         self._let_go()
 
     def snap(self) -> None:
         """Break with the link, unread bytes and all."""
         self._buffer.clear()
-        self._break()
+        self.broken()
 
-    def _break(self) -> None:
+    def broken(self) -> None:
+        """Let a reset arrive."""
         self._is_broken = True
         self._link.streams.pop(self, None)
-        self._wake()
+        self.wake()
         if self.partner is not None:
-            self.partner._wake()
+            self.partner.wake()
 
     def _let_go(self) -> None:
         if self._is_closed and self._is_eof:
             self._link.streams.pop(self, None)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let whoever waits on this end look again."""
         self._changed.set()
         self._changed = trio.Event()
 
@@ -440,14 +442,15 @@ class MemoryNetwork:
         if peer not in self.links:
             link = _Link(self, target)
             self.world.note("up", self.peer_id, peer)
-            self._link_up(link, peer, address)
-            target._link_up(link, self.peer_id, None)
+            self.link_up(link, peer, address)
+            target.link_up(link, self.peer_id, None)
 
     def refuses(self, other: MemoryNetwork) -> bool:
         """Whether the node is kept out."""
         return self._is_muted(other.peer_id)
 
-    def _link_up(self, link: _Link, peer: PeerId, address: str | None) -> None:
+    def link_up(self, link: _Link, peer: PeerId, address: str | None) -> None:
+        """Learn that a link stands."""
         self.links[peer] = link
         self._tell(PeerConnected(peer, address, outbound=link.dialler is self))
 
@@ -460,10 +463,8 @@ class MemoryNetwork:
             self._keeper.lost(peer)
 
     def _tell(self, event: NetEvent) -> None:
-        try:
+        with suppress(trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
             self._events_in.send_nowait(event)
-        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
-            pass
 
     async def disconnect(self, peer: PeerId) -> None:
         """See `passby.node.net.Network`."""

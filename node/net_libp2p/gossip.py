@@ -95,13 +95,16 @@ def _trim(control: rpc_pb2.ControlMessage, joined: set[str]) -> None:
         unique = list(dict.fromkeys(wants.messageIDs))[:most]
         del wants.messageIDs[:]
         wants.messageIDs.extend(unique)
-    for listed in (*control.ihave[:most], *control.idontwant[:most]):
-        del listed.messageIDs[most:]
+    for told in control.ihave[:most]:
+        del told.messageIDs[most:]
+    for unwanted in control.idontwant[:most]:
+        del unwanted.messageIDs[most:]
     del control.iwant[most:], control.ihave[most:], control.idontwant[most:]
-    for kind in (control.graft, control.prune):
-        concerns_us = [one for one in kind if one.topicID in joined][:most]
-        del kind[:]
-        kind.extend(concerns_us)
+    grafts = [graft for graft in control.graft if graft.topicID in joined][:most]
+    prunes = [prune for prune in control.prune if prune.topicID in joined][:most]
+    del control.graft[:], control.prune[:]
+    control.graft.extend(grafts)
+    control.prune.extend(prunes)
     for prune in control.prune:
         del prune.peers[:]
 
@@ -110,7 +113,12 @@ class GuardedPubsub(Pubsub):  # type: ignore[misc]  # libp2p's classes are untyp
     """Reads peers' RPCs, has new messages judged, and hands the accepted ones to the router."""
 
     def __init__(
-        self, host: GuardedHost, router: GuardedGossip, admit: Admit, blame: Blame, is_muted: IsMuted
+        self,
+        host: GuardedHost,
+        router: GuardedGossip,
+        admit: Admit,
+        blame: Blame,
+        is_muted: IsMuted,
     ) -> None:
         self._admit = admit
         self._blame = blame

@@ -65,7 +65,7 @@ async def run_service(service: Service) -> AsyncIterator[None]:
     """Run one of libp2p's services, guarded, while the block lasts."""
     async with trio.open_nursery() as nursery:
         manager = GuardedManager(service)
-        service._manager = manager  # noqa: SLF001  # as its own background_trio_service does
+        service._manager = manager
         nursery.start_soon(manager.run)
         await manager.wait_started()
         try:
@@ -76,6 +76,9 @@ async def run_service(service: Service) -> AsyncIterator[None]:
 
 class GuardedYamux(yamux.Yamux):  # type: ignore[misc]  # libp2p's classes are untyped here
     """A muxer that survives cancelled writes, notices a frozen peer and bounds unread bytes."""
+
+    _ping_id: int
+    _nursery: trio.Nursery
 
     async def _write_frame(self, data: bytes) -> None:
         # A frame that was cut off by a cancellation is a frame the peer cannot parse: noise
@@ -182,7 +185,7 @@ class GuardedSwarm(Swarm):  # type: ignore[misc]  # libp2p's classes are untyped
             self._shaking[address] -= 1
             if not self._shaking[address]:
                 del self._shaking[address]
-        await connection.event_closed.wait()  # type: ignore[attr-defined]  # only yamux is on offer
+        await connection.event_closed.wait()
 
 
 class GuardedMuxers(MuxerMultistream):  # type: ignore[misc]  # libp2p's classes are untyped here

@@ -9,12 +9,9 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import trio
-
-# First, since it changes what the other modules import.
-from passby.node.net_libp2p import library  # noqa: F401, I001
 from libp2p.abc import INotifee
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
@@ -339,7 +336,7 @@ class Libp2pNetwork:
             raise RuntimeError("the network is not running")
 
 
-class _Notifee(INotifee):
+class _Notifee(INotifee):  # type: ignore[misc]  # an interface whose types do not resolve
     """Hears from the swarm who comes and goes."""
 
     def __init__(self, network: Libp2pNetwork) -> None:
@@ -347,11 +344,11 @@ class _Notifee(INotifee):
 
     async def connected(self, network: Any, conn: Any) -> None:
         del network
-        self._network._arrived(conn)  # noqa: SLF001  # the other half of one class
+        self._network._arrived(conn)
 
     async def disconnected(self, network: Any, conn: Any) -> None:
         del network
-        self._network._left(conn)  # noqa: SLF001  # the other half of one class
+        self._network._left(conn)
 
     async def opened_stream(self, network: Any, stream: Any) -> None:
         """Not needed."""
@@ -365,6 +362,8 @@ class _Notifee(INotifee):
     async def listen_close(self, network: Any, multiaddr: Any) -> None:
         """Not needed."""
 
+
+_HOST_NAMES: Final = ("ip4", "ip6", "dns", "dns4", "dns6")
 
 # --- addresses -------------------------------------------------------------------------
 
@@ -393,7 +392,7 @@ def _peer_address(text: str) -> tuple[ID, Multiaddr]:
             f"{text!r} is no address of a peer.",
             "it looks like /ip4/192.0.2.7/tcp/4710/p2p/12D3Koo...",
         ) from error
-    if len(names) != 2 or names[0] not in ("ip4", "ip6", "dns", "dns4", "dns6") or names[1] != "tcp":
+    if len(names) != 2 or names[0] not in _HOST_NAMES or names[1] != "tcp":
         raise UsageError(f"{text!r} is not reached over TCP.", "ask the neighbour for another")
     return peer, target
 
@@ -401,7 +400,8 @@ def _peer_address(text: str) -> tuple[ID, Multiaddr]:
 def _host_and_port(address: Multiaddr) -> tuple[socket.AddressFamily, str, int]:
     family = socket.AF_INET6 if str(address).startswith("/ip6/") else socket.AF_INET
     name = "ip6" if family == socket.AF_INET6 else "ip4"
-    return family, str(address.value_for_protocol(name)), int(str(address.value_for_protocol("tcp")))
+    host, port = (str(address.value_for_protocol(part)) for part in (name, "tcp"))
+    return family, host, int(port)
 
 
 def _check_free(address: Multiaddr) -> None:

@@ -10,6 +10,13 @@ import logging
 from importlib.metadata import version
 from typing import Any
 
+import libp2p.network.connection.swarm_connection as _connection
+import libp2p.pubsub.gossipsub as _gossipsub
+import libp2p.pubsub.pubsub as _pubsub
+import libp2p.stream_muxer.yamux.yamux as _yamux
+import libp2p.transport.tcp.tcp as _tcp
+from libp2p.pubsub.rpc_queue import RpcQueue
+
 from passby.protocol import limits
 from passby.protocol.errors import ConfigError
 
@@ -21,16 +28,6 @@ if _installed != VERSION:
         f"libp2p {_installed} is installed, and passby's guards are written for {VERSION}",
         f"install the pinned version: pip install libp2p=={VERSION}",
     )
-
-import libp2p
-import libp2p.network.connection.swarm_connection as _connection
-import libp2p.pubsub.gossipsub as _gossipsub
-import libp2p.pubsub.pubsub as _pubsub
-import libp2p.stream_muxer.yamux.yamux as _yamux
-import libp2p.transport.tcp.tcp as _tcp
-from libp2p.pubsub.rpc_queue import RpcQueue
-
-__all__ = ["VERSION", "libp2p"]
 
 
 def _send_logs_to_the_standard_tree() -> None:

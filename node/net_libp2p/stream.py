@@ -42,9 +42,10 @@ class Libp2pStream:
             raise self._gone("the peer reset the stream or went away")
         try:
             with trio.CancelScope(shield=True):
-                return bytes(await self._net.read(min(max_bytes, limits.STREAM_READ_MAX)))
+                data = await self._net.read(min(max_bytes, limits.STREAM_READ_MAX))
         except Exception as error:
             raise self._gone(repr(error)) from error
+        return bytes(data)
 
     async def _wait_readable(self) -> None:
         stream_id = self._mux.stream_id

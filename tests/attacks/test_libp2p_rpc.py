@@ -7,10 +7,10 @@ from hashlib import sha256
 
 import trio
 from libp2p.pubsub.pb import rpc_pb2
-
-from passby.protocol import limits
 from tests.attacks.village import TOPIC, new_network, village
 from tests.node.networks import eventually
+
+from passby.protocol import limits
 
 
 def message(**fields: object) -> bytes:
@@ -114,12 +114,11 @@ async def test_messages_during_shutdown_end_only_what_was_ending() -> None:
                 if is_leaving.is_set() and not sender.peers().get(leaver.peer_id):
                     return
 
-        async with trio.open_nursery() as nursery:
-            async with leaver.run():
-                await leaver.subscribe(TOPIC)
-                await sender.connect(leaver.addresses()[0])
-                nursery.start_soon(flood)
-                await trio.sleep(0.1)
-                is_leaving.set()
+        async with trio.open_nursery() as nursery, leaver.run():
+            await leaver.subscribe(TOPIC)
+            await sender.connect(leaver.addresses()[0])
+            nursery.start_soon(flood)
+            await trio.sleep(0.1)
+            is_leaving.set()
         assert stayer.peer_id in sender.peers()
         await eventually(lambda: leaver.peer_id not in sender.peers())

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
 import trio
+from tests.node.networks import Ear, echo, eventually
 
 from passby.node.net import PeerId
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.protocol.errors import RemoteError
-from tests.node.networks import Ear, echo, eventually
 
 TOPIC = "passby/test"
 ECHO = "/passby/test-echo/1"
@@ -54,10 +54,8 @@ class Village:
     async def send_rpc(self, body: bytes, length: int | None = None) -> None:
         """Send bytes as a pubsub RPC, under a length that may be a lie."""
         stream = await self.attacker.open_stream(self.victim.peer_id, GOSSIP)
-        try:
+        with suppress(RemoteError):  # The victim may have had enough already.
             await stream.send_all(varint(len(body) if length is None else length) + body)
-        except RemoteError:
-            pass  # The victim has had enough already.
 
 
 def varint(number: int) -> bytes:

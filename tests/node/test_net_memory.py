@@ -10,13 +10,13 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.node.networks import Ear, echo, read_all
+from tests.sim.schedule import simulate
 
 from passby.node.net import PeerId, Stream
 from passby.node.net_memory import MemoryNetwork, MemoryWorld, Weather
 from passby.protocol import limits
 from passby.protocol.errors import Code, RemoteError
-from tests.node.networks import Ear, echo, read_all
-from tests.sim.schedule import simulate
 
 TOPIC = "passby/test"
 ECHO = "/passby/test-echo/1"

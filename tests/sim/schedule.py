@@ -41,6 +41,4 @@ def simulate(seed: int, story: Callable[[random.Random], Awaitable[T]]) -> T:
         story: everything that happens.
     """
     with deterministic(seed):
-        return trio.run(
-            story, random.Random(seed), clock=MockClock(autojump_threshold=0)
-        )
+        return trio.run(story, random.Random(seed), clock=MockClock(autojump_threshold=0))
