@@ -86,8 +86,10 @@ def _steps_of_goods(trade: Trade, leg: Leg, now_ms: int) -> Iterator[Step]:
     if leg.lister is None or receiver is None or not leg.commits:
         return
     if leg.handover is None:
-        here = all(up.handover or up.received for up in trade.bringing_to(leg))
-        if here and leg.commit and not leg.releases and not leg.received:
+        here = all(
+            (up.handover or up.received) and not up.returned for up in trade.bringing_to(leg)
+        )
+        if here and leg.commit and not leg.releases and not leg.received and _takes(trade, leg.to):
             yield Step(leg.lister, EntryType.HANDOVER, leg.number, leg.handover_until_ms)
         # Whoever has the goods and no handover says so; before that the giver has the word.
         if now_ms > leg.handover_until_ms and leg.goods_receipt is None:
@@ -100,6 +102,17 @@ def _steps_of_goods(trade: Trade, leg: Leg, now_ms: int) -> Iterator[Step]:
         yield Step(receiver, EntryType.HANDOVER, leg.number, None, back=True)
     if leg.returned is not None and leg.put_back is None:
         yield Step(leg.lister, EntryType.ADJUST, leg.number, None)
+
+
+def _takes(trade: Trade, number: int) -> bool:
+    """Tell whether party `number` may still take goods in: not once its own part is over.
+
+    A carrier that released its room and then says its secret would prove that it keeps goods.
+    """
+    if number == TAKER:
+        return True
+    onward = trade.legs[number - 1]
+    return not onward.releases and not onward.handovers
 
 
 def _still_has(trade: Trade, number: int) -> bool:

@@ -823,3 +823,18 @@ def test_a_cancel_names_the_commits_seen_or_a_release(two: Deal) -> None:
     assert cancel_names(two.fold(T0)) == (commit.id,)
     release = two.release(1)
     assert cancel_names(two.fold(T0)) == (release.id,)
+
+
+def test_no_goods_are_brought_to_a_carrier_that_has_released(carried: Deal) -> None:
+    carried.agree()
+    assert may(carried.fold(T0), carried.party(1), EntryType.HANDOVER)
+    carried.release(2, at_ms=carried.until[1] + 1)
+    carried.goods(2, about=carried.commits[2])
+    assert not may(carried.fold(T0), carried.party(1), EntryType.HANDOVER)
+
+
+def test_goods_that_went_back_are_not_handed_on(carried: Deal) -> None:
+    carried.agree().handover(1)
+    assert may(carried.fold(T0), carried.party(2), EntryType.HANDOVER)
+    carried.give_back(1)
+    assert not may(carried.fold(T0), carried.party(2), EntryType.HANDOVER)

@@ -7,13 +7,6 @@ from collections.abc import Iterator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from passby.protocol.entry import Entry
-from passby.protocol.errors import RemoteError
-from passby.protocol.secret import secret_hash
-from passby.protocol.trade import TAKER, State, Trade, fold
-from passby.protocol.turns import Step, cancel_names, release_causes, turns
-from passby.protocol.types import EntryType, Receipted
 from tests.protocol.chains import (
     DAY,
     HANDOVER_UNTIL,
@@ -24,6 +17,13 @@ from tests.protocol.chains import (
     Deal,
     Party,
 )
+
+from passby.protocol.entry import Entry
+from passby.protocol.errors import RemoteError
+from passby.protocol.secret import secret_hash
+from passby.protocol.trade import TAKER, State, Trade, fold
+from passby.protocol.turns import Step, cancel_names, release_causes, turns
+from passby.protocol.types import EntryType, Receipted
 
 # Where each lot's goods go: one giver, two givers, a carrier, two givers with one carrier,
 # two carriers in a row.
@@ -74,7 +74,7 @@ class Node:
                 return True
         return False
 
-    def write(self, trade: Trade, step: Step) -> bool:  # noqa: PLR0912  # a branch for each type
+    def write(self, trade: Trade, step: Step) -> bool:  # a branch for each type
         deal, at_ms, party = self.world.deal, self.date(), self.party
         leg = trade.legs[step.number - 1] if step.number else None
         name = (trade.id,)
@@ -212,7 +212,7 @@ class Node:
                 confirm = trade.confirms[0].id if trade.confirms else dice.choice(seen)
                 refs = [confirm, dice.choice(own)]
             case EntryType.HANDOVER:
-                holders = [n for n in (leg.to, *(up.number for up in trade.bringing_to(leg)))]
+                holders = [leg.to, *(up.number for up in trade.bringing_to(leg))]
                 holder = dice.choice(holders)
                 taken = self.world.node(holder).told
                 secret = bytes(16)
