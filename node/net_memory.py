@@ -557,7 +557,10 @@ class MemoryNetwork:
 
     async def publish(self, topic: str, data: bytes) -> None:
         """See `passby.node.net.Network`."""
-        self._running()
+        if not self._has_run:
+            self._running()
+        # Of a node that has crashed the tasks run on until their owner's cancel reaches them;
+        # it has no links by then, and nobody hears.
         if len(data) > limits.GOSSIP_BUNDLE_MAX:
             raise ValueError("a gossip message is at most GOSSIP_BUNDLE_MAX")
         self._published += 1

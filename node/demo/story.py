@@ -301,7 +301,7 @@ class Story:
 
 
 def _is_in_step(node: Neighbour, peers: int) -> bool:
-    return sum(peer["synced"] for peer in node.get("/v1/peers")["peers"]) >= peers
+    return sum(bool(peer["synced"]) for peer in node.get("/v1/peers")["peers"]) >= peers
 
 
 def _find_match(node: Neighbour, offer: str, wish: str) -> dict[str, Any] | None:
