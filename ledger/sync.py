@@ -113,6 +113,7 @@ class _Range(msgspec.Struct):
 
     next_seq: int
     to_seq: int
+    stopping: bool = False
 
     @property
     def follows(self) -> bool:
@@ -158,6 +159,7 @@ class Session:
         self._asked: dict[bytes, _Range] = {}
         self._asking: list[Want] = []
         self._bisections: dict[bytes, Bisection] = {}
+        self._to_bisect: dict[bytes, int] = {}
         self._their_heads: dict[bytes, tuple[int, bytes]] = {}
         self._to_grant = 0
         # What we serve.
@@ -252,6 +254,7 @@ class Session:
             case Done():
                 self._asked.clear()
                 self._bisections.clear()
+                self._to_bisect.clear()
                 self._events.append(Finished())
                 self.finish()
             case Unknown():
@@ -331,7 +334,7 @@ class Session:
             if known is None or known[0] < seq:
                 self._remember(author, seq, record.entry.id[:ID_SHORT])
             if complete:
-                after.append(Ended(author, complete=True))
+                after.append(self._ended(author, complete=True))
         if plain:
             self._events.append(Received(tuple(plain), entries.size))
         else:
@@ -343,7 +346,7 @@ class Session:
         if asked is None or end.next_seq != asked.next_seq:
             raise RemoteError(Code.OUT_OF_ORDER, "END of what was not open")
         self._bisections.pop(end.author, None)
-        self._events.append(Ended(end.author, complete=False))
+        self._events.append(self._ended(end.author, complete=False))
 
     def _take_credit(self, credit: Credit) -> None:
         if self._credit + credit.size > CREDIT_MAX:
@@ -398,20 +401,33 @@ class Session:
 
     def stop(self, author: bytes) -> None:
         """Take a `want` or `follow` back. Records may still come until `Ended` does."""
-        if author in self._asked:
+        asked = self._asked.get(author)
+        if asked is not None and not asked.stopping:
+            asked.stopping = True
             self._asking.append(Want(author, 0, 0))
 
     def bisect(self, author: bytes, seq: int) -> None:
         """Search for the first entry where the peer's chain and ours differ, up to `seq`.
 
-        Brings Compare events, and at last Diverged (or Ended, if the peer does not go along).
-
-        Raises:
-            ValueError: a range is open for this author: `stop` it, and wait for its end.
+        Our own entry at `seq` differs from the peer's, as its head says, or its next entry
+        that does not link to ours. A range that is open is stopped first. Brings Compare
+        events, and at last Diverged (or Ended, if the peer does not go along).
         """
+        if author in self._bisections or self._finishing:
+            return
+        if author in self._asked:
+            self._to_bisect.setdefault(author, seq)
+            self.stop(author)
+            return
         search = Bisection(seq)
         self.want(author, search.ask, search.ask)
         self._bisections[author] = search
+
+    def _ended(self, author: bytes, *, complete: bool) -> Ended:
+        """Begin the search that waited for this end, if one did."""
+        if (seq := self._to_bisect.pop(author, None)) is not None:
+            self.bisect(author, seq)
+        return Ended(author, complete)
 
     def compared(self, compare: Compare, own_id: bytes) -> None:
         """Answer a Compare with the id of our own entry at its seq."""

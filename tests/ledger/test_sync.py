@@ -77,7 +77,9 @@ class Node:
         batch = admit(self.store.view(records), records, Check.RUNS)
         self.store.commit([batch], durable=False)
         for outcome in batch.outcomes:
-            assert not isinstance(outcome, Missing)
+            # What is missing is what we hold: the peer holds another entry there.
+            if isinstance(outcome, Missing) and outcome.from_seq == self.heads[outcome.author].seq:
+                self.session.bisect(outcome.author, outcome.from_seq)
         for author, head in batch.heads.items():
             self.heads[author] = head
             self.session.local_changed(author)
@@ -89,7 +91,7 @@ class Node:
                 case CanFetch():
                     self.fetch(event)
                 case Ended(author=author):
-                    if (more := self.session.can_fetch(author)) is not None:
+                    if not self.forks and (more := self.session.can_fetch(author)) is not None:
                         self.fetch(more)
                 case Received():
                     assert self.session.in_flight <= CREDIT_MAX
@@ -398,6 +400,27 @@ def test_a_conflict_that_appears_when_we_catch_up_is_noticed() -> None:
     talk(left, right)
     assert right.forks
     assert left.forks
+
+
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize(("ours", "theirs"), [(5, 9), (9, 5), (4, 300)])
+def test_a_fork_is_found_where_one_branch_is_longer(ours: int, theirs: int, follow: bool) -> None:
+    key = KEYS[0]
+    common = chain(key, 2)
+    left_chain = chain(key, ours - 2, after=common)
+    right_chain = chain(key, theirs - 2, after=common, payload=b"\x81\xa1x\xc0")
+    left, right = Node(left_chain, follow=follow), Node(right_chain, follow=follow)
+    talk(left, right)
+    ids = left_chain[2].entry.id, right_chain[2].entry.id
+    assert left.forks + [pair[::-1] for pair in right.forks] == [ids]
+
+
+def test_a_range_stopped_twice_is_taken_back_once() -> None:
+    left, right = Node(chain(KEYS[0], 2)), Node(follow=True)
+    talk(left, right)
+    right.session.stop(KEYS[0].public)
+    right.session.stop(KEYS[0].public)
+    assert len(b"".join(right.pieces())) == 2 + 40
 
 
 def test_a_head_that_the_peer_does_not_hold_is_its_fault() -> None:
