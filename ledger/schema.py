@@ -144,6 +144,8 @@ def open_writer(path: Path) -> Connection:
             # A checkpoint costs a burst of writes: seldom, and never in the middle of a sync.
             connection.execute("PRAGMA wal_autocheckpoint=20000")
             connection.execute("PRAGMA cache_size=-65536")
+            # What was erased must not linger in the gaps that moved rows leave behind.
+            connection.execute("PRAGMA secure_delete=ON").fetchall()
             if _number(connection, "user_version") < VERSION:
                 migrations.apply(Database(connection))
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")

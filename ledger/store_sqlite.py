@@ -378,12 +378,9 @@ class SqliteStore(SqliteReader):
         place = self._place(entry_id)
         if place is None:
             return False
-        with faults(self.path):
-            self._db.execute("PRAGMA secure_delete=ON").fetchall()
         with self._transaction(durable=True):
             self._db.execute("UPDATE entries SET carried = x'' WHERE place = ?", (place,))
         with faults(self.path):
-            self._db.execute("PRAGMA secure_delete=OFF").fetchall()
             # Busy readers may keep the log alive; the next checkpoint takes it then.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
+from tests.ledger.authors import Author, replace_stock
 
 from passby.ledger.chain import (
     Append,
@@ -26,7 +27,6 @@ from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import verify
 from passby.protocol.limits import RUN_MAX
 from passby.protocol.stock import Rule
-from tests.ledger.authors import Author, replace_stock
 
 
 def take(store: MemoryStore, records: Sequence[Record], check: Check = Check.EACH) -> Batch:
@@ -141,9 +141,7 @@ def test_a_frozen_author_is_not_followed_further(store: MemoryStore, ada: Author
     assert len(store.log(ada.public, None, 100)) == 8
 
 
-def test_an_earlier_fork_replaces_the_proof_of_a_later_one(
-    store: MemoryStore, ada: Author
-) -> None:
+def test_an_earlier_fork_replaces_the_proof_of_a_later_one(store: MemoryStore, ada: Author) -> None:
     take(store, ada.records)
     for at in (8, 3, 5):
         other = ada.fork(at)
@@ -292,9 +290,7 @@ def test_a_run_cut_short_by_a_breach_still_ends_in_a_checked_signature(
     bob.reserve(lot, 40)
     replace_stock(bob, -1, remaining=100)
     bob.note()
-    garbled = [
-        unsigned(record) if record.entry.seq in (1, 2) else record for record in bob.records
-    ]
+    garbled = [unsigned(record) if record.entry.seq in (1, 2) else record for record in bob.records]
     batch = take(store, garbled, Check.RUNS)
     assert kinds(batch.outcomes) == [Append] * 3 + [Breach, Frozen]
     assert [appended.checked for appended in batch.appended] == [False, False, True]

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.ledger.authors import NOW_MS, SALT, UNTIL_MS, Author, ids, named
 
 from passby.ledger.chain import Head
 from passby.ledger.ingest import Batch, Check, Overlay, admit
 from passby.ledger.store import AmbiguousError, Reader, Store
 from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteReader, SqliteStore
-from passby.protocol.entry import Entry, Record
+from passby.protocol.entry import Record
 from passby.protocol.errors import RemoteError, UsageError
 from passby.protocol.limits import RUN_MAX
 from passby.protocol.stock import LotStock
-from tests.ledger.authors import NOW_MS, SALT, UNTIL_MS, Author, ids, named
 
 
 @pytest.fixture(params=["memory", "sqlite"])

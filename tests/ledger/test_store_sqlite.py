@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.ledger.authors import Author
 
 from passby.ledger import schema
 from passby.ledger.ingest import Check, admit
 from passby.ledger.store_sqlite import SqliteReader, SqliteStore
 from passby.protocol.entry import Record
 from passby.protocol.errors import ConfigError, DamagedError, LocalError
-from tests.ledger.authors import Author
 
 
 def take(store: SqliteStore, records: list[Record], *, durable: bool = False) -> None:
@@ -193,9 +193,7 @@ def test_a_reader_cannot_write(path: Path, store: SqliteStore) -> None:
     reader.close()
 
 
-def test_a_reader_in_another_thread_sees_whole_commits_only(
-    path: Path, store: SqliteStore
-) -> None:
+def test_a_reader_in_another_thread_sees_whole_commits_only(path: Path, store: SqliteStore) -> None:
     """Each commit brings one entry of two chains: whoever reads finds them equally long."""
     ada, bob = Author("ada"), Author("bob")
     seen: list[int] = []
@@ -247,7 +245,9 @@ def test_an_erased_payload_is_nowhere_in_the_files(path: Path, store: SqliteStor
 def test_a_commit_that_fails_midway_leaves_no_author_behind(store: SqliteStore) -> None:
     ada = chain(3)
     batch = admit(store.view(ada.records), ada.records, Check.RUNS)
-    store._db.execute("CREATE TRIGGER no BEFORE UPDATE ON authors BEGIN SELECT raise(FAIL, 'x'); END")
+    store._db.execute(
+        "CREATE TRIGGER no BEFORE UPDATE ON authors BEGIN SELECT raise(FAIL, 'x'); END"
+    )
     with pytest.raises(schema.sqlite3.IntegrityError):
         store.commit([batch], durable=False)
     assert store.head(ada.public) is None
