@@ -1,0 +1,127 @@
+"""The vectors of docs/PROTOCOL.md, held against the code byte by byte."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from tests.vectors.make import FOLDER, build, text
+
+from passby.protocol.codec import decode, encode
+from passby.protocol.entry import encode_record, entry_id, parse_entry, payload_hash, read_record
+from passby.protocol.judge import Accept, Ignore, Reject, check_record, check_signature, judge
+from passby.protocol.keys import Certificate, certificate_commitment, root_from_words
+from passby.protocol.payloads import Offer, decode_payload
+from passby.protocol.price import Price
+from passby.protocol.secret import code_from, secret_hash, stretch
+from passby.protocol.trade import fold
+from passby.protocol.units import to_base
+
+
+def read(name: str) -> Any:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="ascii"))
+
+
+def test_the_vectors_are_made_again_to_the_byte() -> None:
+    made = {name: text(content) for name, content in build().items()}
+    kept = {path.stem: path.read_text(encoding="ascii") for path in FOLDER.glob("*.json")}
+    # Other files of the folder have other makers.
+    assert made == {name: kept.get(name) for name in made}
+
+
+def test_canonical_values_have_these_bytes() -> None:
+    for case in read("canonical"):
+        data = bytes.fromhex(case["bytes"])
+        assert encode(case["value"]) == data
+        assert decode(data, 4096) == case["value"]
+
+
+def test_keys_certificates_and_the_genesis_fact_are_these() -> None:
+    case = read("keys")
+    root = root_from_words(case["words"])
+    raw = bytes.fromhex(case["certificate"])
+    certificate = Certificate.parse(raw)
+    assert root.public.hex() == case["root_public"]
+    assert certificate.device.hex() == case["device_public"]
+    assert certificate.root == root.public
+    assert certificate.at_ms == case["at_ms"]
+    salt = bytes.fromhex(case["certificate_salt"])
+    assert certificate_commitment(salt, raw).hex() == case["genesis_fact"]
+
+
+def test_records_are_read_field_by_field() -> None:
+    prev = None
+    for case in read("records"):
+        data = bytes.fromhex(case["record"])
+        record, end = read_record(data, 0)
+        assert end == len(data)
+        assert encode_record(record) == data
+        check_record(record)
+        check_signature(record.entry)
+        body = record.entry.body
+        assert record.entry.raw.hex() == case["entry"]
+        assert entry_id(record.entry.raw[64:]).hex() == record.entry.id.hex() == case["id"]
+        assert (body.prev.hex() if body.prev else None) == case["prev"] == prev
+        assert [body.type, body.seq, body.at_ms] == [case[k] for k in ("type", "seq", "at_ms")]
+        assert [ref.hex() for ref in body.refs] == case["refs"]
+        assert list(body.stock) == case["stock"]
+        facts = [fact.hex() if isinstance(fact, bytes) else fact for fact in body.facts]
+        assert facts == case["facts"]
+        if case["payload"]:
+            salt, payload = bytes.fromhex(case["payload_salt"]), bytes.fromhex(case["payload"])
+            assert payload_hash(salt, payload) == body.payload_hash
+        prev = case["id"]
+    offer = bytes.fromhex(read("records")[1]["payload"])
+    assert decode_payload(offer, Offer).name == "DOT 4 brake fluid"
+
+
+@pytest.mark.parametrize("case", read("gossip"), ids=lambda case: case["name"])
+def test_gossip_is_judged_so(case: dict[str, Any]) -> None:
+    verdict = judge(bytes.fromhex(case["data"]), case["topic"], case["now_ms"])
+    match verdict:
+        case Accept():
+            assert case["verdict"] == "accept"
+        case Ignore():
+            assert case["verdict"] == "ignore"
+        case Reject(error):
+            assert case["verdict"] == f"reject {error.code}"
+
+
+def test_secrets_are_stretched_and_hashed_so() -> None:
+    for case in read("secrets"):
+        keys = [bytes.fromhex(case[name]) for name in ("propose", "giver", "holder")]
+        assert code_from(bytes.fromhex(case["entropy"])) == case["code"]
+        secret = stretch(case["code"], *keys)
+        assert secret.hex() == case["secret"]
+        assert secret_hash(*keys, secret).hex() == case["hash"]
+
+
+def test_prices_are_these() -> None:
+    for case in read("prices"):
+        minor, per, currency, knots = case["price"]
+        price = Price(minor, per, currency, tuple((at, value) for at, value in knots))
+        assert price.total_minor(case["amount"], case["at_ms"]) == case["total_minor"]
+
+
+def test_units_are_these() -> None:
+    for case in read("units"):
+        assert to_base(case["code"], 3, 2) == (case["unit"], case["amount"])
+
+
+@pytest.mark.parametrize("case", read("trades"), ids=lambda case: case["name"])
+def test_trades_go_so(case: dict[str, Any]) -> None:
+    propose = parse_entry(bytes.fromhex(case["propose"]))
+    entries = [parse_entry(bytes.fromhex(entry)) for entry in case["entries"]]
+    for entry in entries:
+        check_signature(entry)
+    states = [
+        fold(propose, entries[: count + 1], case["now_ms"]).state for count in range(len(entries))
+    ]
+    assert states == case["states"]
+    random.Random(1).shuffle(entries)
+    faults = fold(propose, entries, case["now_ms"]).faults
+    assert [
+        [fault.accused.hex(), fault.rule, [at.hex() for at in fault.evidence]] for fault in faults
+    ] == case["faults"]
