@@ -286,7 +286,7 @@ class Session:
         if own is not None and seq == own.seq:
             if own.id[:ID_SHORT] != short_id:
                 self._events.append(HeadConflict(author, seq))
-        elif seq > self._held(author) and author not in self._asked and self._interest(author):
+        elif seq > self._held(author) and not self.is_asking(author) and self._interest(author):
             self._events.append(CanFetch(author, self._held(author) + 1, seq))
 
     def _held(self, author: bytes) -> int:
@@ -367,13 +367,13 @@ class Session:
         """
         seq, _ = self._their_heads.get(author, (0, b""))
         held = self._held(author)
-        if seq <= held or author in self._asked or self.theirs is Phase.OVER:
+        if seq <= held or self.is_asking(author) or self.theirs is Phase.OVER:
             return None
         return CanFetch(author, held + 1, seq)
 
     def is_asking(self, author: bytes) -> bool:
-        """Tell whether a range of this chain is open with the peer."""
-        return author in self._asked
+        """Tell whether a range or a bisection of this chain is open with the peer."""
+        return author in self._asked or author in self._bisections
 
     @property
     def can_ask(self) -> bool:
@@ -386,12 +386,14 @@ class Session:
         Raises:
             ValueError: one is open for this author, or there are too many: look first.
         """
-        if author in self._asked or not 1 <= from_seq <= to_seq <= SEQ_MAX:
+        if self.is_asking(author) or not 1 <= from_seq <= to_seq <= SEQ_MAX:
             raise ValueError("a range is open for this author, or this is none")
         if len(self._asked) >= WANTS_OPEN_MAX:
             raise ValueError(f"{WANTS_OPEN_MAX} ranges are open with one peer")
-        if self._finishing:
-            return
+        if not self._finishing:
+            self._ask(author, from_seq, to_seq)
+
+    def _ask(self, author: bytes, from_seq: int, to_seq: int) -> None:
         self._asked[author] = _Range(from_seq, to_seq)
         self._asking.append(Want(author, from_seq, to_seq))
 
@@ -400,9 +402,14 @@ class Session:
         self.want(author, from_seq, SEQ_MAX)
 
     def stop(self, author: bytes) -> None:
-        """Take a `want` or `follow` back. Records may still come until `Ended` does."""
+        """Take a `want` or `follow` back. Records may still come until `Ended` does.
+
+        A bisection is given up with it.
+        """
         asked = self._asked.get(author)
-        if asked is not None and not asked.stopping:
+        if asked is None:
+            self._bisections.pop(author, None)
+        elif not asked.stopping:
             asked.stopping = True
             self._asking.append(Want(author, 0, 0))
 
@@ -420,7 +427,7 @@ class Session:
             self.stop(author)
             return
         search = Bisection(seq)
-        self.want(author, search.ask, search.ask)
+        self._ask(author, search.ask, search.ask)
         self._bisections[author] = search
 
     def _ended(self, author: bytes, *, complete: bool) -> Ended:
@@ -433,7 +440,7 @@ class Session:
         """Answer a Compare with the id of our own entry at its seq."""
         author = compare.author
         search = self._bisections.get(author)
-        if search is None or search.ask != compare.record.entry.seq:
+        if search is None or search.ask != compare.record.entry.seq or self._finishing:
             return
         if not search.told(compare.record, own_id):
             del self._bisections[author]
@@ -442,7 +449,7 @@ class Session:
             del self._bisections[author]
             self._events.append(Diverged(author, found))
         else:
-            self.want(author, search.ask, search.ask)
+            self._ask(author, search.ask, search.ask)
 
     def consumed(self, size: int) -> None:
         """Say that records of `size` bytes are admitted, so that as many more may come."""

@@ -223,10 +223,16 @@ class Replication:
                 outcomes = await self._chains.admit(records, Check.RUNS)
                 session.consumed(size)
                 for record, outcome in zip(records, outcomes, strict=True):
-                    if isinstance(outcome, Frozen | Fork | Missing):
-                        session.stop(record.entry.author)
+                    author = record.entry.author
+                    if isinstance(outcome, Missing) and outcome.from_seq == self._chains.head_seq(
+                        author
+                    ):
+                        # It does not link to our head: the peer holds another entry there.
+                        session.bisect(author, outcome.from_seq)
+                    elif isinstance(outcome, Frozen | Fork | Missing):
+                        session.stop(author)
             case HeadConflict(author=author, seq=seq):
-                if not session.is_asking(author) and not self._chains.is_frozen(author):
+                if not self._chains.is_frozen(author):
                     session.bisect(author, seq)
             case Compare(author=author, record=record):
                 own = self._chains.reader.record_at(author, record.entry.seq)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from passby.ledger.chain import Head as LocalHead
 from passby.ledger.sync import TRANSITIONS, Phase, Session
+from passby.ledger.sync_events import Compare, Received
 from passby.protocol.entry import Body, Record, encode_record, sign
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import SigningKey
@@ -239,6 +240,21 @@ def test_asking_twice_for_one_chain_is_our_own_bug() -> None:
         session.follow(A, 4)
     with pytest.raises(ValueError, match="range"):
         session.want(b"b" * 32, 3, 2)
+
+
+def test_a_bisection_given_up_leaves_the_chain_free_to_be_asked_for() -> None:
+    session = met({A: LocalHead(3, b"i" * 32, 0)})
+    session.bisect(A, 3)
+    session.bisect(A, 3)
+    (compare,) = hear(session, entries(3))
+    assert session.is_asking(A)
+    session.stop(A)
+    assert not session.is_asking(A)
+    assert isinstance(compare, Compare)
+    session.compared(compare, b"i" * 32)
+    session.follow(A, 4)
+    (received, *_) = hear(session, entries(4))
+    assert isinstance(received, Received)
 
 
 def test_sending_what_is_not_wanted_next_is_our_own_bug() -> None:
