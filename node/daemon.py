@@ -14,11 +14,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import cast
 
 import structlog
 import trio
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve as serve_http
+from hypercorn.typing import ASGIFramework
 
 from passby.geo.cells import parse_cell
 from passby.node.api.app import make_app
@@ -47,7 +49,7 @@ def serve(home: Home, *, join: Sequence[str] = (), listen: Sequence[str] = ()) -
         LocalError: another daemon has the home, a port is taken, the ledger is damaged ...
     """
     with home.lock():
-        _log_to_stderr(home.config.log_level)
+        _log_to_stderr(home.config().log_level)
         try:
             trio.run(_serve, home, tuple(join), tuple(listen))
         except* LocalError as group:
@@ -55,16 +57,12 @@ def serve(home: Home, *, join: Sequence[str] = (), listen: Sequence[str] = ()) -
 
 
 def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    if not isinstance(found, LocalError):
-        raise AssertionError("a group of local errors holds something else")
-    return found
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> None:
-    config = home.config
+    config = home.config()
     key = home.ledger_key()
     identity = Identity(
         key,
@@ -82,7 +80,7 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop)
             await nursery.start(participant.run)
-            nursery.start_soon(_answer, home, participant, storage, stop)
+            nursery.start_soon(_answer, home, config.radius_m, participant, storage, stop)
             for address in (*config.bootstrap, *join):
                 nursery.start_soon(_join, participant, address)
             if config.mdns:
@@ -99,13 +97,15 @@ async def _stop_on_signal(stop: trio.Event) -> None:
             stop.set()
 
 
-async def _answer(home: Home, participant: Participant, storage: Storage, stop: trio.Event) -> None:
+async def _answer(
+    home: Home, radius_m: int, participant: Participant, storage: Storage, stop: trio.Event
+) -> None:
     """Serve the local API on the home's socket."""
     path = home.prepare_socket()
     service = Service(
         participant,
         home.path,
-        home.config.radius_m,
+        radius_m,
         stop.set,
         lambda: storage.refusal,
     )
@@ -116,7 +116,9 @@ async def _answer(home: Home, participant: Participant, storage: Storage, stop: 
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     try:
-        await serve_http(make_app(service), config, mode="asgi", shutdown_trigger=stop.wait)
+        # Starlette's and hypercorn's spellings of the one ASGI type differ.
+        app = cast("ASGIFramework", make_app(service))
+        await serve_http(app, config, mode="asgi", shutdown_trigger=stop.wait)
     finally:
         with suppress(OSError):
             path.unlink()
