@@ -183,7 +183,10 @@ class Deal:
         lister, offer = self.party(number), self.offers[number - 1]
         amount = self.amounts[number - 1] if amount is None else amount
         stock = lister.change(lister.lots[offer.id], 0, amount, -amount, amount)
-        facts = (confirm_by, *(self.hashes(number) if hashes is None else hashes))
+        facts: tuple[int | bytes, ...] = (
+            confirm_by,
+            *(self.hashes(number) if hashes is None else hashes),
+        )
         refs = (self.propose.id, offer.id)
         entry = (by or lister).write(EntryType.RESERVE, refs, stock, facts, at_ms)
         self.reserves.setdefault(number, entry)
@@ -191,7 +194,7 @@ class Deal:
 
     def confirm(self, commit_by: int = CONFIRM_BY, at_ms: int | None = None) -> Entry:
         refs = (self.propose.id, *(self.reserves[n].id for n in sorted(self.reserves)))
-        facts = (commit_by, *self.hashes(TAKER))
+        facts: tuple[int | bytes, ...] = (commit_by, *self.hashes(TAKER))
         self.confirmed = self.taker.write(EntryType.CONFIRM, refs, facts=facts, at_ms=at_ms)
         return self.add(self.confirmed)
 

@@ -78,6 +78,7 @@ class Node:
         deal, at_ms, party = self.world.deal, self.date(), self.party
         leg = trade.legs[step.number - 1] if step.number else None
         name = (trade.id,)
+        facts: tuple[int | bytes, ...]
         match step.type:
             case EntryType.RESERVE:
                 assert leg is not None
@@ -160,10 +161,10 @@ class Node:
             self.send(self.party.write(step.type, refs, (), (secret, leg.amount), at_ms))
         else:
             brought = [up.handover.id for up in trade.bringing_to(leg) if up.handover]
-            refs = (trade.id, leg.commits[0].id, document.id, *brought)
+            named = (trade.id, leg.commits[0].id, document.id, *brought)
             stock = self.stock(leg.number, leg.reserves[0].seq, leg.amount, 0, -leg.amount)
             facts = (secret, leg.amount)
-            self.send(self.party.write(step.type, refs, stock, facts, at_ms))
+            self.send(self.party.write(step.type, named, stock, facts, at_ms))
         return True
 
     def tells(self, step: Step, giver: int, holder: int) -> bool:
@@ -341,6 +342,24 @@ def test_whoever_keeps_to_the_turns_is_never_at_fault_and_never_stuck(seed: int)
         if node.honest and leg.reserves:
             resolved = [*leg.releases, *leg.handovers]
             assert len(resolved) == 1, (seed, number, resolved)
+
+
+@given(seeds)
+@settings(max_examples=80)
+def test_no_part_of_a_history_frames_the_honest_or_takes_a_fault_back(seed: int) -> None:
+    world = World(seed)
+    world.run()
+    honest = {node.party.public for node in world.nodes if node.honest}
+    every = {entry.id: entry for node in world.nodes for entry in node.view.values()}
+    order = sorted(every.values(), key=lambda entry: entry.id)
+    world.dice.shuffle(order)
+    proven: set[tuple[bytes, str]] = set()
+    for count in range(len(order) + 1):
+        trade = fold(world.deal.propose, order[:count], LONG_AFTER)
+        found = {(fault.accused, fault.rule) for fault in trade.faults}
+        assert proven <= found
+        assert not {accused for accused, _ in found} & honest, trade.faults
+        proven = found
 
 
 @given(seeds)

@@ -91,11 +91,13 @@ def test_gossip_is_judged_so(case: dict[str, Any]) -> None:
 
 def test_secrets_are_stretched_and_hashed_so() -> None:
     for case in read("secrets"):
-        keys = [bytes.fromhex(case[name]) for name in ("propose", "giver", "holder")]
+        propose, giver, holder = (
+            bytes.fromhex(case[name]) for name in ("propose", "giver", "holder")
+        )
         assert code_from(bytes.fromhex(case["entropy"])) == case["code"]
-        secret = stretch(case["code"], *keys)
+        secret = stretch(case["code"], propose, giver, holder)
         assert secret.hex() == case["secret"]
-        assert secret_hash(*keys, secret).hex() == case["hash"]
+        assert secret_hash(propose, giver, holder, secret).hex() == case["hash"]
 
 
 def test_prices_are_these() -> None:

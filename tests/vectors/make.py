@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import assert_never
 
 from tests.protocol.chains import CELL, CONFIRM_BY, DAY, HANDOVER_UNTIL, HOUR, T0, Deal, Party
 
@@ -23,7 +24,6 @@ from passby.protocol.entry import (
     payload_hash,
     sign,
 )
-from passby.protocol.errors import RemoteError
 from passby.protocol.judge import Accept, Ignore, Reject, judge
 from passby.protocol.keys import (
     Certificate,
@@ -195,15 +195,16 @@ def refused() -> list[Json]:
 
 
 def _judged(name: str, data: bytes, topic: str, now_ms: int) -> Json:
-    verdict = judge(data, topic, now_ms)
-    match verdict:
+    said: str
+    match judge(data, topic, now_ms):
         case Accept():
             said = "accept"
         case Ignore():
             said = "ignore"
         case Reject(error):
-            assert isinstance(error, RemoteError)
             said = f"reject {error.code}"
+        case unknown:
+            assert_never(unknown)
     return {"name": name, "data": data.hex(), "topic": topic, "now_ms": now_ms, "verdict": said}
 
 
