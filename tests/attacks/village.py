@@ -10,7 +10,7 @@ from hashlib import sha256
 import trio
 from tests.node.networks import Ear, echo, eventually
 
-from passby.node.net import PeerId
+from passby.node.net import PeerId, Stream
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.protocol.errors import RemoteError
 
@@ -51,11 +51,12 @@ class Village:
         assert await stream.receive_some() == data
         await stream.reset()
 
-    async def send_rpc(self, body: bytes, length: int | None = None) -> None:
+    async def send_rpc(self, body: bytes, length: int | None = None) -> Stream:
         """Send bytes as a pubsub RPC, under a length that may be a lie."""
         stream = await self.attacker.open_stream(self.victim.peer_id, GOSSIP)
         with suppress(RemoteError):  # The victim may have had enough already.
             await stream.send_all(varint(len(body) if length is None else length) + body)
+        return stream
 
 
 def varint(number: int) -> bytes:
