@@ -29,8 +29,6 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, assert_never
 
-import msgspec
-
 from passby.ledger.chain import Head as LocalHead
 from passby.ledger.heads import Bisection
 from passby.ledger.sync_events import (
@@ -46,14 +44,13 @@ from passby.ledger.sync_events import (
     Received,
     Wanted,
 )
-from passby.protocol.entry import Record, encode_record
+from passby.ledger.sync_serve import Range, Serving
+from passby.protocol.entry import Record
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import (
     CREDIT_GRANT_MIN,
     CREDIT_MAX,
-    FRAME_MAX,
     HEADS_PER_FRAME_MAX,
-    OUTGOING_MAX,
     PEER_HEADS_MAX,
     SEQ_MAX,
     STREAM_WRITE_MAX,
@@ -62,9 +59,7 @@ from passby.protocol.limits import (
     WANTS_PER_FRAME_MAX,
 )
 from passby.protocol.messages import (
-    ENTRIES_MAX,
     ID_SHORT,
-    RECORD_MAX,
     Credit,
     Done,
     End,
@@ -81,7 +76,6 @@ from passby.protocol.messages import (
     Wants,
     decode_message,
     encode_message,
-    frame,
 )
 
 
@@ -108,18 +102,6 @@ TRANSITIONS: Final[dict[Phase, dict[Kind, Phase]]] = {
 }
 
 
-class _Range(msgspec.Struct):
-    """What is left of a WANT."""
-
-    next_seq: int
-    to_seq: int
-    stopping: bool = False
-
-    @property
-    def follows(self) -> bool:
-        return self.to_seq == SEQ_MAX
-
-
 class Session:
     """The state of sync with one peer.
 
@@ -133,6 +115,7 @@ class Session:
             sessions, and calls `local_changed` after each change.
         interest: whether entries of an author are wanted at all.
         features: feature bits of this side.
+        at_ms: this side's clock, Unix milliseconds, which the peer holds against its own.
     """
 
     def __init__(
@@ -141,6 +124,7 @@ class Session:
         local: Mapping[bytes, LocalHead],
         interest: Callable[[bytes], bool],
         features: int = 0,
+        at_ms: int = 0,
     ) -> None:
         self.ours = Phase.START
         self.theirs = Phase.START
@@ -148,6 +132,7 @@ class Session:
         """Bytes of records received and not yet `consumed`, or not yet granted again."""
         self._network = network
         self._features = features
+        self._at_ms = at_ms
         self._local = local
         self._interest = interest
         self._reader = FrameReader()
@@ -156,21 +141,15 @@ class Session:
         self._unknown = 0
         self._finishing = False
         # What we ask for.
-        self._asked: dict[bytes, _Range] = {}
+        self._asked: dict[bytes, Range] = {}
         self._asking: list[Want] = []
         self._bisections: dict[bytes, Bisection] = {}
         self._to_bisect: dict[bytes, int] = {}
         self._their_heads: dict[bytes, tuple[int, bytes]] = {}
         self._to_grant = 0
         # What we serve.
-        self._wanted: dict[bytes, _Range] = {}
-        self._ready: dict[bytes, None] = {}
-        self._ends: list[End] = []
+        self._serving = Serving(local)
         self._changed: dict[bytes, None] = dict.fromkeys(local)
-        self._credit = CREDIT_MAX
-        self._records = bytearray()
-        self._sharing: set[bytes] = set()
-        self._size = 0
         self._out = bytearray()
 
     # --- what the peer says ------------------------------------------------------------
@@ -250,7 +229,7 @@ class Session:
             case End():
                 self._take_end(message)
             case Credit():
-                self._take_credit(message)
+                self._serving.give_credit(message)
             case Done():
                 self._asked.clear()
                 self._bisections.clear()
@@ -265,7 +244,7 @@ class Session:
     def _take_hello(self, hello: Hello) -> None:
         if hello.network != self._network:
             raise RemoteError(Code.VERSION, "a peer of another network", penalty=0)
-        self._events.append(Met(hello.features & self._features))
+        self._events.append(Met(hello.features & self._features, hello.at_ms))
 
     def _take_head(self, head: Head) -> None:
         named = (head.seq, head.short_id)
@@ -295,21 +274,10 @@ class Session:
 
     def _take_want(self, want: Want) -> None:
         if want.takes_back:
-            # It may cross the last record of the range, and then there is nothing to end.
-            if (left := self._wanted.pop(want.author, None)) is not None:
-                self._end(want.author, left.next_seq)
+            if self._serving.take_back(want.author):
                 self._changed[want.author] = None
-            # An honest peer waits for each END; this one may be asking and not reading.
-            if len(self._ends) > WANTS_OPEN_MAX:
-                raise RemoteError(Code.FLOOD, "WANTs taken back and asked again, unread")
-            return
-        if want.author in self._wanted:
-            raise RemoteError(Code.OUT_OF_ORDER, "a second WANT for a chain while one is open")
-        if len(self._wanted) >= WANTS_OPEN_MAX:
-            raise RemoteError(Code.FLOOD, f"over {WANTS_OPEN_MAX} open WANTs")
-        if not self._finishing:
-            self._wanted[want.author] = _Range(want.from_seq, want.to_seq)
-            self._ready[want.author] = None
+        elif not self._finishing:
+            self._serving.want(want)
 
     def _take_entries(self, entries: Entries) -> None:
         self.in_flight += entries.size
@@ -347,11 +315,6 @@ class Session:
             raise RemoteError(Code.OUT_OF_ORDER, "END of what was not open")
         self._bisections.pop(end.author, None)
         self._events.append(self._ended(end.author, complete=False))
-
-    def _take_credit(self, credit: Credit) -> None:
-        if self._credit + credit.size > CREDIT_MAX:
-            raise RemoteError(Code.FLOOD, "credit for more than was sent")
-        self._credit += credit.size
 
     def _take_unknown(self) -> None:
         self._unknown += 1
@@ -394,7 +357,7 @@ class Session:
             self._ask(author, from_seq, to_seq)
 
     def _ask(self, author: bytes, from_seq: int, to_seq: int) -> None:
-        self._asked[author] = _Range(from_seq, to_seq)
+        self._asked[author] = Range(from_seq, to_seq)
         self._asking.append(Want(author, from_seq, to_seq))
 
     def follow(self, author: bytes, from_seq: int) -> None:
@@ -460,8 +423,7 @@ class Session:
     def local_changed(self, author: bytes) -> None:
         """Say that `local` has a new head for `author`, after it is on disk."""
         self._changed[author] = None
-        if author in self._wanted:
-            self._ready[author] = None
+        self._serving.local_changed(author)
         named = self._their_heads.get(author)
         if named is not None and named[0] == self._held(author):
             self._weigh(author, *named)
@@ -474,29 +436,7 @@ class Session:
         talking = Phase.START not in (self.ours, self.theirs)
         if self._fault is not None or not talking or self._finishing:
             return None
-        while self._ready:
-            # A whole frame's worth, so that no run is cut where its signature is unchecked.
-            if len(self._out) + len(self._records) >= OUTGOING_MAX or self._credit < FRAME_MAX:
-                return None
-            author = next(iter(self._ready))
-            del self._ready[author]
-            left = self._wanted.get(author)
-            if left is None:
-                continue
-            held = self._held(author)
-            if left.next_seq > held:
-                if not left.follows:
-                    del self._wanted[author]
-                    self._end(author, left.next_seq)
-                continue
-            # Many authors with a little each share a frame; two runs of one author would be
-            # read as one, whose signatures need not be checked where the first ends.
-            if author in self._sharing or ENTRIES_MAX - self._size < RECORD_MAX:
-                self._close_entries()
-            self._ready[author] = None
-            most = ENTRIES_MAX - self._size
-            return Wanted(author, left.next_seq, min(left.to_seq, held), most)
-        return None
+        return self._serving.next_wanted(len(self._out))
 
     def send_entries(self, author: bytes, records: Sequence[Record]) -> int:
         """Send a run of a chain, from the next wanted record on; the last signature is checked.
@@ -508,39 +448,12 @@ class Session:
         Raises:
             ValueError: not the records that `next_wanted` named.
         """
-        left = self._wanted.get(author)
-        if left is None:
-            return 0
-        if not records:
-            if self._size:
-                self._close_entries()
-            else:
-                del self._wanted[author]
-                self._end(author, left.next_seq)
-            return 0
-        if author in self._sharing or self._size + records[0].size > ENTRIES_MAX:
-            self._close_entries()
-        count = 0
-        for record in records[: left.to_seq - left.next_seq + 1]:
-            if record.entry.author != author or record.entry.seq != left.next_seq:
-                raise ValueError("records that the peer does not want next")
-            if record.size > min(ENTRIES_MAX - self._size, self._credit):
-                break
-            self._records += encode_record(record)
-            self._size += record.size
-            self._credit -= record.size
-            left.next_seq += 1
-            count += 1
-        if not count:
-            return 0
-        self._sharing.add(author)
-        last = records[count - 1].entry
-        known = self._their_heads.get(author)
-        if known is None or known[0] < last.seq:
-            self._remember(author, last.seq, last.id[:ID_SHORT])
-        if last.seq == left.to_seq:
-            del self._wanted[author]
-            self._ready.pop(author, None)
+        count = self._serving.send_entries(author, records)
+        if count:
+            last = records[count - 1].entry
+            known = self._their_heads.get(author)
+            if known is None or known[0] < last.seq:
+                self._remember(author, last.seq, last.id[:ID_SHORT])
         return count
 
     def finish(self) -> None:
@@ -550,8 +463,7 @@ class Session:
         """
         self._finishing = True
         self._asking.clear()
-        self._wanted.clear()
-        self._ready.clear()
+        self._serving.give_up()
 
     # --- what we say -------------------------------------------------------------------
 
@@ -565,11 +477,11 @@ class Session:
 
     def _fill(self) -> None:
         if self.ours is Phase.START:
-            self._say(Hello(self._network, self._features))
+            self._say(Hello(self._network, self._features, at_ms=self._at_ms))
         if self.theirs is Phase.START or self.ours is Phase.OVER:
             return
         if self._finishing:
-            self._close_entries()
+            self._say_entries()
             self._say(Done())
             return
         if self._asking:
@@ -581,10 +493,7 @@ class Session:
             self._say(Credit(self._to_grant))
             self._to_grant = 0
         self._say_heads()
-        self._close_entries()
-        for end in self._ends:
-            self._say(end)
-        self._ends.clear()
+        self._say_entries()
 
     def _say_heads(self) -> None:
         """One frame of heads that the peer does not know: entries need not wait for all."""
@@ -596,11 +505,10 @@ class Session:
                 continue
             own = self._local[author]
             known_seq, known_id = self._their_heads.get(author, (0, b""))
-            left = self._wanted.get(author)
             if (
                 known_seq > own.seq
                 or (known_seq == own.seq and known_id == own.id[:ID_SHORT])
-                or (left is not None and left.follows)
+                or self._serving.follows(author)
             ):
                 continue
             heads.append(Head(author, own.seq, own.id[:ID_SHORT]))
@@ -609,17 +517,10 @@ class Session:
         if self.ours is Phase.LISTING and not self._changed:
             self._say(Listed())
 
-    def _end(self, author: bytes, next_seq: int) -> None:
-        self._ready.pop(author, None)
-        self._ends.append(End(author, next_seq))
-
-    def _close_entries(self) -> None:
-        if self._records:
+    def _say_entries(self) -> None:
+        if frames := self._serving.take_frames():
             self._advance(Kind.ENTRIES)
-            self._out += frame(Kind.ENTRIES, bytes(self._records))
-            self._records.clear()
-            self._sharing.clear()
-            self._size = 0
+            self._out += frames
 
     def _say(self, message: Message) -> None:
         packed = encode_message(message)

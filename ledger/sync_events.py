@@ -8,9 +8,10 @@ from passby.protocol.entry import Record
 
 
 class Met(msgspec.Struct, frozen=True):
-    """The peer has said HELLO; `features` are those that both sides have."""
+    """The peer has said HELLO, its clock reading `at_ms`; `features` are those of both sides."""
 
     features: int
+    at_ms: int = 0
 
 
 class CanFetch(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """The messages of a sync stream, and the frames they travel in.
 
     frame   = uvarint length ‖ kind u8 ‖ body            length counts kind and body
-    HELLO   = version u16 ‖ features u32 ‖ network b32   first, once
+    HELLO   = version u16 ‖ features u32 ‖ network b32 ‖ at_ms u64     first, once
     HEADS   = (author b32 ‖ seq u32 ‖ id[:8]) x 1..4096
     LISTED  =                                            the first list of heads is whole, once
     WANT    = (author b32 ‖ from u32 ‖ to u32) x 1..1024
@@ -57,7 +57,7 @@ frame can pass on.
 _LENGTH_BYTES = 3
 """FRAME_MAX takes three uvarint bytes."""
 
-_hello = struct.Struct(">HI32s")
+_hello = struct.Struct(">HI32sQ")
 _head = struct.Struct(">32sI8s")
 _want = struct.Struct(">32sII")
 _end = struct.Struct(">32sI")
@@ -83,11 +83,12 @@ class Kind(IntEnum):
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """What a side speaks, and which network it belongs to."""
+    """What a side speaks, which network it belongs to, and what its clock says (Unix ms)."""
 
     network: bytes
     features: int = 0
     version: int = VERSION
+    at_ms: int = 0
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -182,7 +183,7 @@ def encode_message(message: Message) -> bytes:
     """Return the frame of `message`; entries are framed with `frame`, from encoded records."""
     match message:
         case Hello():
-            body = _hello.pack(message.version, message.features, message.network)
+            body = _hello.pack(message.version, message.features, message.network, message.at_ms)
             return frame(Kind.HELLO, body)
         case Heads():
             packed = (_head.pack(head.author, head.seq, head.short_id) for head in message.heads)
@@ -220,8 +221,8 @@ def _read_hello(body: bytes) -> Hello:
         raise RemoteError(Code.VERSION, f"sync version {version}", penalty=0)
     if len(body) != _hello.size:
         raise RemoteError(Code.MALFORMED, "not a HELLO")
-    version, features, network = _hello.unpack(body)
-    return Hello(network, features, version)
+    version, features, network, at_ms = _hello.unpack(body)
+    return Hello(network, features, version, at_ms)
 
 
 def _read_heads(body: bytes) -> Heads:

@@ -29,6 +29,7 @@ from passby.protocol.entry import Body, Record, payload_hash, sign
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import SigningKey
 from passby.protocol.limits import CREDIT_MAX, FRAME_MAX, OUTGOING_MAX, STREAM_WRITE_MAX
+from passby.protocol.messages import Hello, Want, Wants, encode_message
 
 NETWORK = b"n" * 32
 KEYS = [SigningKey(bytes([number]) * 32) for number in range(8)]
@@ -122,7 +123,7 @@ class Node:
                 wanted.author,
                 self.store.run(wanted.author, wanted.from_seq, wanted.to_seq, wanted.max_bytes),
             )
-            built = len(self.session._out) + len(self.session._records)
+            built = len(self.session._out) + self.session._serving.built
             assert built <= OUTGOING_MAX + FRAME_MAX
 
     def pieces(self) -> Iterator[bytes]:
@@ -196,13 +197,14 @@ def test_equal_sides_exchange_heads_once_and_nothing_else() -> None:
     left, right = Node(*chains), Node(*chains)
     carried = talk(left, right)
     # HELLO and LISTED both ways; the second to speak has heard that its heads are known.
-    assert carried == 2 * (40 + 2) + 2 + 1 + 44 * len(KEYS) + 1 - 1
+    hello = len(encode_message(Hello(NETWORK)))
+    assert carried == 2 * (hello + 2) + 3 + 44 * len(KEYS)
     assert not any(isinstance(event, CanFetch) for event in left.seen + right.seen)
 
 
 def test_nothing_is_said_to_a_stranger_before_its_hello() -> None:
     node = Node(chain(KEYS[0], 3))
-    assert len(b"".join(node.pieces())) == 40
+    assert b"".join(node.pieces()) == encode_message(Hello(NETWORK))
 
 
 @given(st.integers(0, 2**32))
@@ -420,7 +422,7 @@ def test_a_range_stopped_twice_is_taken_back_once() -> None:
     talk(left, right)
     right.session.stop(KEYS[0].public)
     right.session.stop(KEYS[0].public)
-    assert len(b"".join(right.pieces())) == 2 + 40
+    assert b"".join(right.pieces()) == encode_message(Wants((Want(KEYS[0].public, 0, 0),)))
 
 
 def test_a_head_that_the_peer_does_not_hold_is_its_fault() -> None:

@@ -49,7 +49,10 @@ KEY = SigningKey(b"k" * 32)
 RECORD = Record(sign(KEY, Body(KEY.public, 1, None, 0, 1, facts=(b"f" * 32,))))
 
 GOLDEN: list[tuple[Message, str]] = [
-    (Hello(NETWORK, features=5), "2701000100000005" + "4e" * 32),
+    (
+        Hello(NETWORK, features=5, at_ms=0x1A0),
+        "2f01000100000005" + "4e" * 32 + "00000000000001a0",
+    ),
     (Heads((Head(A, 7, b"12345678"),)), "2d02" + "aa" * 32 + "000000073132333435363738"),
     (Listed(), "0103"),
     (Wants((Want(A, 1, 258),)), "2904" + "aa" * 32 + "0000000100000102"),
@@ -124,8 +127,8 @@ def test_kinds_that_are_not_read_come_out_as_unknown(kind: int) -> None:
     ("kind", "body", "code"),
     [
         (Kind.HELLO, b"", Code.MALFORMED),
-        (Kind.HELLO, b"\x00\x01" + bytes(35), Code.MALFORMED),
-        (Kind.HELLO, b"\x00\x01" + bytes(37), Code.MALFORMED),
+        (Kind.HELLO, b"\x00\x01" + bytes(43), Code.MALFORMED),
+        (Kind.HELLO, b"\x00\x01" + bytes(45), Code.MALFORMED),
         (Kind.HELLO, b"\x00\x02", Code.VERSION),
         (Kind.HELLO, b"\x00\x02" + bytes(99), Code.VERSION),
         (Kind.HEADS, b"", Code.MALFORMED),
