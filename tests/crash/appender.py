@@ -1,0 +1,71 @@
+"""Appends to the ledger in argv[1] as fast as it can, and acknowledges on stdout, until killed.
+
+A line is written only after `append` has returned: what it names must outlive whatever
+happens to this process. Entries of others come in between, so that the kill also meets
+transactions that nobody acknowledged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+
+import trio
+from tests.ledger.authors import CELL, UNTIL_MS, Author, named
+
+from passby.ledger.draft import Draft, OpenLot, Reserve, compose
+from passby.ledger.ingest import Check, View
+from passby.node.storage import Storage, open_storage
+from passby.protocol.entry import Record
+from passby.protocol.keys import SigningKey
+from passby.protocol.types import EntryType
+
+KEY = SigningKey(named("crash"))
+
+
+def compose_next(view: View) -> list[Record]:
+    """Return an offer, or a reserve of the offer before it, and a wish, all in one step."""
+    head = view.head(KEY.public)
+    if head is None:
+        drafts = [Draft(EntryType.GENESIS, facts=(named("certificate"),))]
+    else:
+        drafts = [Draft(EntryType.REQUEST, facts=(CELL, UNTIL_MS), payload=b"\x80" * 300)]
+        lot = view.lot_at(KEY.public, head.seq)
+        if lot is None:
+            offer = Draft(EntryType.OFFER, facts=(CELL, UNTIL_MS), payload=b"\x80", move=OpenLot(9))
+            drafts.append(offer)
+        else:
+            reserve = Draft(
+                EntryType.RESERVE,
+                refs=(os.urandom(32), lot.lot_id),
+                facts=(UNTIL_MS, named("secret")),
+                move=Reserve(lot.lot_seq, 4),
+            )
+            drafts.append(reserve)
+    return compose(KEY, view, drafts, 1, os.urandom)
+
+
+async def others(storage: Storage) -> None:
+    """Bring frames of strangers, without end."""
+    for number in itertools.count():
+        author = Author(f"{os.getpid()} {number}")
+        author.genesis()
+        for _ in range(20):
+            author.note()
+        await storage.admit(author.records, Check.RUNS)
+
+
+async def main(path: Path) -> None:
+    """Append and acknowledge until killed."""
+    async with open_storage(path, KEY.public) as storage, trio.open_nursery() as nursery:
+        nursery.start_soon(others, storage)
+        while True:
+            for record in await storage.append(KEY.public, compose_next):
+                line = f"{record.entry.seq} {record.entry.id.hex()}\n"
+                os.write(sys.stdout.fileno(), line.encode())
+
+
+if __name__ == "__main__":
+    trio.run(main, Path(sys.argv[1]))
