@@ -15,6 +15,7 @@ from passby.ledger.draft import Draft, compose
 from passby.ledger.ingest import Check, View
 from passby.ledger.store import Reader
 from passby.node.clock import Clock
+from passby.node.clock_guard import ClockGuard
 from passby.protocol.entry import Record
 from passby.protocol.keys import SigningKey
 
@@ -51,6 +52,7 @@ class Chains:
         self._key = key
         self._clock = clock
         self._salt = salt
+        self.clock_guard = ClockGuard(clock)
         self._heads: dict[bytes, Head] = dict(storage.reader.heads())
         self._frozen: dict[bytes, int] = storage.reader.frozen()
         self._on_heads: list[Callable[[Iterable[bytes]], None]] = []
@@ -71,6 +73,10 @@ class Chains:
     def reader(self) -> Reader:
         """Reads, for the node's own thread."""
         return self._storage.reader
+
+    def now_ms(self) -> int:
+        """Return the node's time, Unix milliseconds."""
+        return self._clock()
 
     def head_seq(self, author: bytes) -> int:
         """Return the seq of the author's head, 0 for a stranger's."""
@@ -120,6 +126,8 @@ class Chains:
             RefusedError: a rule forbids it.
             LocalError: the clock, the head guard or the disk forbids it.
         """
+        head = self._heads.get(self._key.public)
+        self.clock_guard.check(head.at_ms if head else None)
 
         def make(view: View) -> list[Record]:
             head = view.head(self._key.public)

@@ -22,7 +22,7 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve as serve_http
 from hypercorn.typing import ASGIFramework
 
-from passby.geo.cells import parse_cell
+from passby.geo.cells import parse_cell, topic_cell
 from passby.node.api.app import make_app
 from passby.node.api.service import Service
 from passby.node.clock import machine_clock
@@ -33,6 +33,7 @@ from passby.node.participant import Identity, Participant
 from passby.node.storage import Storage, open_storage
 from passby.protocol.errors import LocalError
 from passby.protocol.limits import BOOTSTRAP_RETRY_MAX_S, REDIAL_FIRST_S
+from passby.protocol.topics import topic_for
 
 log = logging.getLogger(__name__)
 
@@ -142,15 +143,19 @@ async def _join(participant: Participant, address: str) -> None:
 
 async def _find_neighbours(participant: Participant) -> None:
     """Connect to neighbours on the home network as they are found."""
-    from passby.node.discovery_mdns import Discovery
+    from passby.node.discovery_mdns import MdnsDiscovery
 
-    discovery = Discovery(participant.network.peer_id, participant.network.addresses())
-    async with discovery.run() as found:
-        async for address in found:
-            try:
-                await participant.network.connect(address)
-            except LocalError as error:
-                log.info("cannot join %s: %s", address, error)
+    network, home = participant.network, participant.market.home
+    discovery = MdnsDiscovery(network.peer_id, network.addresses(), topic_for(topic_cell(home)))
+    async with discovery.run():
+        async for neighbour in discovery.found:
+            for address in neighbour.addresses:
+                try:
+                    await network.connect(address)
+                except LocalError as error:
+                    log.info("cannot join %s: %s", address, error)
+                else:
+                    break
 
 
 def _log_to_stderr(level: str) -> None:

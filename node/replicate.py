@@ -145,7 +145,9 @@ class Replication:
         Raises:
             RemoteError: the peer broke the protocol, or went away.
         """
-        session = Session(self._network_id, self._chains.heads, self._interest)
+        session = Session(
+            self._network_id, self._chains.heads, self._interest, at_ms=self._chains.now_ms()
+        )
         link = _Link(stream.peer, stream, session)
         former = self._links.get(link.peer)
         if former is not None:
@@ -213,7 +215,9 @@ class Replication:
     ) -> None:
         session = link.session
         match event:
-            case Met() | Finished():
+            case Met(at_ms=at_ms):
+                self._chains.clock_guard.heard(link.peer, at_ms)
+            case Finished():
                 pass
             case ListRead():
                 link.listed = True

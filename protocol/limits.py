@@ -156,6 +156,8 @@ IMPORT_PAY_MAX: Final = 8
 # --- time ------------------------------------------------------------------------------
 CLOCK_SKEW_MAX_S: Final = 60
 """A node whose clock is further from its peers' median does not append without a yes."""
+CLOCK_PEERS_MAX: Final = 64
+"""Peers whose clocks are remembered; a median of more says no more."""
 CLOCK_JUMP_MAX_S: Final = 24 * 3600
 """One entry dated years ahead would silence the chain for ever."""
 PROPOSE_SKEW_MAX_S: Final = 120

@@ -120,6 +120,7 @@ class _Handlers:
             ("POST", "/v1/join", self.join),
             ("GET", "/v1/invite", self.invite),
             ("GET", "/v1/doctor", self.doctor),
+            ("POST", "/v1/clock/accept", self.accept_clock),
             ("POST", "/v1/lots", self.list_lots),
             ("GET", "/v1/book", self.book),
             ("GET", "/v1/matches", self.matches),
@@ -156,6 +157,9 @@ class _Handlers:
 
     async def doctor(self, _request: Request) -> Response:
         return _json(self._service.doctor())
+
+    async def accept_clock(self, _request: Request) -> Response:
+        return _json(self._service.accept_clock())
 
     async def list_lots(self, request: Request) -> Response:
         body = await _body(request, _Lots)
