@@ -8,8 +8,8 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
-from threading import Event
 from types import FrameType
 
 from passby.node.demo.story import Story
@@ -20,7 +20,8 @@ def play(*, stay: bool, as_json: bool, data: Path | None) -> int:
     """Play the story, on stderr if the result is printed as JSON; return the exit code.
 
     Args:
-        stay: keep the nodes running until Ctrl-C or SIGTERM, with a word on what to try.
+        stay: keep the nodes running until Ctrl-C or SIGTERM, with a word on what to try;
+            where there is no terminal nobody could, so that it ends all the same.
         as_json: print the result on stdout as one JSON object.
         data: a file of further lots.
 
@@ -35,6 +36,8 @@ def play(*, stay: bool, as_json: bool, data: Path | None) -> int:
         print(f"{time.monotonic() - started_s:6.1f} s  {words}", file=out, flush=True)
 
     story = Story(folder, tell, data)
+    # The nodes have sessions of their own: whoever ends the demo must not leave them behind.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         try:
             story.play()
@@ -45,7 +48,7 @@ def play(*, stay: bool, as_json: bool, data: Path | None) -> int:
         story.result["seconds"] = round(time.monotonic() - started_s, 1)
         if as_json:
             print(json.dumps(story.result), flush=True)  # noqa: T201
-        if stay:
+        if stay and sys.stdin.isatty():
             _stay(story)
     finally:
         codes = story.stop()
@@ -58,6 +61,10 @@ def play(*, stay: bool, as_json: bool, data: Path | None) -> int:
         and story.result["restart"]["acknowledged_lost"] == 0
     )
     return Exit.DONE if good else Exit.FAILED
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def _stay(story: Story) -> None:
@@ -76,15 +83,5 @@ def _stay(story: Story) -> None:
         "Ctrl-C here stops them and removes their homes.",
     )
     print("\n".join(lines), flush=True)  # noqa: T201
-    stopped = Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
-
-    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        while not stopped.wait(0.2):
-            pass
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    with suppress(KeyboardInterrupt):
+        signal.pause()
