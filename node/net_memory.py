@@ -11,12 +11,10 @@ bytes a stream breaks (GONE at both ends), by chance, at a partition or at a cra
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -35,35 +33,17 @@ from passby.node.net import (
     judge_safely,
     serve_stream,
 )
+from passby.node.net_weather import MessageId, Post, Seen, Weather
 from passby.node.standing import Standing
 from passby.protocol import limits
 from passby.protocol.errors import Code, LocalError, RemoteError, UsageError
 
+__all__ = ["MemoryNetwork", "MemoryStream", "MemoryWorld", "Weather"]
+
 _WINDOW: Final = 256 * 1024
 """Bytes of a stream under way or unread; yamux begins with the same."""
-_SEEN_MAX: Final = 65_536
-"""Message ids a node remembers, for GOSSIP_SEEN_S each."""
-
-MessageId = tuple[PeerId, int]
 Trace = Callable[[float, str, PeerId, PeerId, int], None]
 """(at_s, what, from, to, bytes): gossip, stream, up, down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weather:
-    """How bad the net is.
-
-    Args:
-        delay_s: shortest and longest time under way, one direction.
-        loss: chance that a neighbour does not hear a gossip message.
-        duplication: chance that it hears it twice.
-        stream_break: chance, for each piece written, that the stream breaks instead.
-    """
-
-    delay_s: tuple[float, float] = (0.005, 0.05)
-    loss: float = 0.0
-    duplication: float = 0.0
-    stream_break: float = 0.0
 
 
 class MemoryWorld:
@@ -135,32 +115,6 @@ class MemoryWorld:
         """Tell the trace."""
         if self._trace is not None:
             self._trace(trio.current_time(), what, source, target, size)
-
-
-class _Post:
-    """What is under way to one node, delivered by one task in order of arrival."""
-
-    def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._count = 0
-        self._came = trio.Event()
-
-    def put(self, at_s: float, deliver: Callable[[], None]) -> None:
-        self._count += 1
-        heapq.heappush(self._due, (at_s, self._count, deliver))
-        if self._due[0][1] == self._count:
-            self._came.set()
-
-    async def carry(self) -> None:
-        while True:
-            if not self._due:
-                await self._came.wait()
-            with trio.move_on_at(self._due[0][0]):
-                await self._came.wait()
-            self._came = trio.Event()
-            now_s = trio.current_time()
-            while self._due and self._due[0][0] <= now_s:
-                heapq.heappop(self._due)[2]()
 
 
 class _Link:
@@ -336,37 +290,19 @@ class MemoryStream:
         return RemoteError(Code.GONE, f"{self.protocol} with {self.peer}: broken", penalty=0)
 
 
-@dataclass(slots=True)
-class _Seen:
-    """Message ids of the last GOSSIP_SEEN_S."""
-
-    _at_s: OrderedDict[MessageId, float] = field(default_factory=OrderedDict)
-
-    def is_new(self, message: MessageId, now_s: float) -> bool:
-        while self._at_s:
-            oldest, at_s = next(iter(self._at_s.items()))
-            if now_s - at_s <= limits.GOSSIP_SEEN_S and len(self._at_s) < _SEEN_MAX:
-                break
-            del self._at_s[oldest]
-        if message in self._at_s:
-            return False
-        self._at_s[message] = now_s
-        return True
-
-
 class MemoryNetwork:
     """A node of a `MemoryWorld`; see `passby.node.net.Network` for what it promises."""
 
     def __init__(self, world: MemoryWorld, peer_id: PeerId) -> None:
         self.world = world
         self.peer_id = peer_id
-        self.post = _Post()
+        self.post = Post()
         self.links: dict[PeerId, _Link] = {}
         self.topics: set[str] = set()
         self._handlers: dict[str, StreamHandler] = {}
         self._judge: Judge | None = None
         self._standing = Standing()
-        self._seen = _Seen()
+        self._seen = Seen()
         self._published = 0
         self._serving: Counter[PeerId] = Counter()
         self._events_in, self.events = trio.open_memory_channel[NetEvent](limits.NET_EVENTS_MAX)

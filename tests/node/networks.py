@@ -9,7 +9,8 @@ from typing import Protocol
 import trio
 
 from passby.node.net import GossipVerdict, Network, PeerId, Stream
-from passby.node.net_memory import MemoryWorld, Weather
+from passby.node.net_memory import MemoryWorld
+from passby.node.net_weather import Weather
 
 
 class Maker(Protocol):

@@ -9,15 +9,17 @@ from hashlib import sha256
 
 import pytest
 import trio
+from tests.node.networks import Ear, eventually
 
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.node.net_libp2p.host import _reachable
 from passby.protocol import limits
-from tests.node.networks import Ear, eventually
 
 TWO_NODES_MEET_AND_LEAVE = """
 import trio
 from passby.node.net_libp2p import Libp2pNetwork
+
+nobody = Libp2pNetwork(bytes(32), []).peer_id
 
 async def main():
     a, b = (Libp2pNetwork(bytes([n]) * 32, ["/ip4/127.0.0.1/tcp/0"]) for n in (1, 2))
@@ -28,7 +30,7 @@ async def main():
         await a.publish("t", b"hello")
         await (await a.open_stream(b.peer_id, "/ipfs/id/1.0.0")).receive_some()
         try:
-            await a.connect("/ip4/127.0.0.1/tcp/1/p2p/12D3KooWMbbPVGsZYh3ChQjue712NHHGNybRRXwnuSpezYjGbCDS")
+            await a.connect(f"/ip4/127.0.0.1/tcp/1/p2p/{nobody}")
         except Exception as error:
             print(error)
 
@@ -62,7 +64,7 @@ def test_a_wildcard_is_shown_as_addresses_that_others_can_dial() -> None:
     assert _reachable("/ip4/192.0.2.7/tcp/4710") == ["/ip4/192.0.2.7/tcp/4710"]
     own = _reachable("/ip4/0.0.0.0/tcp/4710")
     assert own[-1] == "/ip4/127.0.0.1/tcp/4710"
-    assert not any("0.0.0.0" in one for one in own)
+    assert not any(one.startswith("/ip4/0.") for one in own)
 
 
 async def test_a_node_on_all_interfaces_is_reached_at_each_of_its_addresses() -> None:

@@ -14,7 +14,8 @@ from tests.node.networks import Ear, echo, read_all
 from tests.sim.schedule import simulate
 
 from passby.node.net import PeerId, Stream
-from passby.node.net_memory import MemoryNetwork, MemoryWorld, Weather
+from passby.node.net_memory import MemoryNetwork, MemoryWorld
+from passby.node.net_weather import Weather
 from passby.protocol import limits
 from passby.protocol.errors import Code, RemoteError
 
