@@ -332,7 +332,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 @given(seeds)
-@settings(max_examples=250)
+@settings(max_examples=200)
 def test_whoever_keeps_to_the_turns_is_never_at_fault_and_never_stuck(seed: int) -> None:
     world = World(seed)
     world.run()
@@ -345,7 +345,7 @@ def test_whoever_keeps_to_the_turns_is_never_at_fault_and_never_stuck(seed: int)
 
 
 @given(seeds)
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_no_part_of_a_history_frames_the_honest_or_takes_a_fault_back(seed: int) -> None:
     world = World(seed)
     world.run()
