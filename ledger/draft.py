@@ -13,7 +13,7 @@ from typing import assert_never
 from passby.ledger.chain import Append, Breach, Duplicate, Fork, Frozen, Missing
 from passby.ledger.ingest import Overlay, View, ingest
 from passby.protocol.entry import SALT_BYTES, Body, Record, payload_hash, sign
-from passby.protocol.errors import RefusedError
+from passby.protocol.errors import RefusedError, RemoteError, UsageError
 from passby.protocol.keys import SigningKey
 from passby.protocol.stock import LotStock
 from passby.protocol.types import EntryType, check_shape
@@ -112,7 +112,10 @@ def compose(
             if salted is not None and draft.payload is not None
             else None,
         )
-        check_shape(body)
+        try:
+            check_shape(body)
+        except RemoteError as error:
+            raise UsageError(f"This cannot be said in one entry: {error.detail}.") from None
         record = Record(sign(key, body), salted, draft.payload)
         match ingest(overlay, record.entry):
             case Append() as verdict:

@@ -7,8 +7,9 @@ disk before anybody is told of them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from passby.ledger.chain import Append, Breach, Fork, Head, Outcome
 from passby.ledger.draft import Draft, compose
@@ -19,6 +20,8 @@ from passby.node.clock_guard import ClockGuard
 from passby.protocol.entry import Record
 from passby.protocol.keys import SigningKey
 
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 Composer = Callable[[View], list[Record]]
 Drafter = Callable[[int], Sequence[Draft]]
 """Given the time the entries will carry, in Unix milliseconds, says what they are."""
@@ -143,8 +146,7 @@ class Chains:
         if known is None or seq < known:
             self._frozen[author] = seq
         if known is None:
-            for tell in self._on_frozen:
-                tell(author)
+            _tell_all(self._on_frozen, author)
 
     def _tell(self, records: Sequence[Record]) -> None:
         if not records:
@@ -156,7 +158,14 @@ class Chains:
             if entry.seq > self.head_seq(entry.author):
                 self._heads[entry.author] = Head(entry.seq, entry.id, entry.at_ms)
                 moved[entry.author] = None
-        for tell_heads in self._on_heads:
-            tell_heads(moved)
-        for tell_records in self._on_records:
-            tell_records(records)
+        _tell_all(self._on_heads, moved)
+        _tell_all(self._on_records, records)
+
+
+def _tell_all(listeners: Iterable[Callable[[T], None]], news: T) -> None:
+    for tell in listeners:
+        try:
+            tell(news)
+        except Exception:  # logged whole
+            # The records are on disk. Whoever brought them is not to fall over a listener.
+            log.exception("a bug in whoever hears of new records")

@@ -53,8 +53,12 @@ def serve(home: Home, *, join: Sequence[str] = (), listen: Sequence[str] = ()) -
         _log_to_stderr(home.config().log_level)
         try:
             trio.run(_serve, home, tuple(join), tuple(listen))
-        except* LocalError as group:
-            raise _first(group) from None
+        except BaseExceptionGroup as group:
+            # An except* would wrap what it raises in a group again.
+            ours, others = group.split(LocalError)
+            if ours is None or others is not None:
+                raise
+            raise _first(ours) from None
 
 
 def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:
@@ -81,13 +85,13 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop)
             await nursery.start(participant.run)
-            nursery.start_soon(_answer, home, config.radius_m, participant, storage, stop)
             for address in (*config.bootstrap, *join):
                 nursery.start_soon(_join, participant, address)
             if config.mdns:
                 nursery.start_soon(_find_neighbours, participant)
             log.info("up: %s", ", ".join(network.addresses()))
-            await stop.wait()
+            # Until told to stop; whoever told it over the socket still gets an answer.
+            await _answer(home, config.radius_m, participant, storage, stop)
             log.info("stopping")
             nursery.cancel_scope.cancel()
 
@@ -101,7 +105,7 @@ async def _stop_on_signal(stop: trio.Event) -> None:
 async def _answer(
     home: Home, radius_m: int, participant: Participant, storage: Storage, stop: trio.Event
 ) -> None:
-    """Serve the local API on the home's socket."""
+    """Serve the local API on the home's socket until `stop` is set."""
     path = home.prepare_socket()
     service = Service(
         participant,

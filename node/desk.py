@@ -18,9 +18,10 @@ import trio
 from passby.ledger.draft import Draft, Reserve, Resolve
 from passby.node.chains import Chains
 from passby.node.clock import Clock
+from passby.node.listing import plain_text
 from passby.node.trades import fold_of, offer_of, owed_minor, terms_in
 from passby.protocol.entry import Entry, Record
-from passby.protocol.errors import LocalError, RefusedError, RemoteError, UsageError
+from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.limits import (
     AMOUNT_MAX,
     CONFIRM_WITHIN_S,
@@ -40,7 +41,7 @@ from passby.protocol.payloads import (
 from passby.protocol.secret import code_from, secret_hash, stretch
 from passby.protocol.terms import terms_hash, terms_of
 from passby.protocol.trade import OPEN_STATES, TAKER, Leg, State, Trade
-from passby.protocol.turns import Step, turns, why_not
+from passby.protocol.turns import Step, cancel_names, release_causes, turns, why_not
 from passby.protocol.types import TRADE_TYPES, EntryType, Receipted
 
 REASON_CHANGED_MIND: Final = 1
@@ -97,6 +98,11 @@ class Desk:
                 found.append(trade)
         return found
 
+    def open_trades(self) -> list[Trade]:
+        """Return the trades of this device that still wait for something, newest last."""
+        trades = [self.trade(trade_id) for trade_id in self._open]
+        return [trade for trade in trades if trade.state in OPEN_STATES]
+
     def code(self, trade: Trade) -> str | None:
         """Return the words to tell a giver once the goods are here; None before CONFIRMED.
 
@@ -134,9 +140,12 @@ class Desk:
         if self._chains.is_frozen(record.entry.author):
             raise RefusedError("Whoever lists this was caught forking its chain.")
         offer = offer_of(record)
+        text = plain_text(text) if text else None
         now_ms = self._clock()
         taken = lot.remaining if amount is None else amount
         _check_amount(offer, taken, lot.remaining)
+        if offer.price.total_minor(taken, now_ms) > AMOUNT_MAX:
+            raise RefusedError("This costs more than can be counted.", "Propose less of it.")
         until_ms = record.entry.body.facts[1]
         if isinstance(until_ms, int) and until_ms < now_ms:
             raise RefusedError("This offer has ended.", "`passby book` lists what is still there.")
@@ -183,6 +192,7 @@ class Desk:
             hashes = {leg.number: await self._hashes(trade, leg.number) for leg in legs}
 
             def draft(at_ms: int) -> list[Draft]:
+                _in_time(at_ms, trade.respond_by_ms)
                 return [
                     Draft(
                         EntryType.RESERVE,
@@ -247,14 +257,15 @@ class Desk:
         """
         async with self._writing:
             trade = self.trade(trade_id)
-            for leg in trade.legs:
+            for leg in self._my_receipts(trade):
                 about = leg.handover or leg.commit
-                if trade.party(leg.to) != self.me or about is None or _is_over(trade):
-                    continue
-                if leg.goods_receipt is not None and not leg.disputed:
+                if trade.party(leg.to) != self.me or about is None:
                     continue
                 if leg.handover is None and amount is None:
-                    continue
+                    raise UsageError(
+                        "The giver has not said how much was handed over.",
+                        "Say with --amount how much you received; 0 if nothing came.",
+                    )
                 got = _uint(leg.handover, 1) if amount is None and leg.handover else amount or 0
                 await self._say_receipt(trade, about, Receipted.GOODS, got)
                 return self.trade(trade_id)
@@ -268,13 +279,14 @@ class Desk:
         """
         async with self._writing:
             trade = self.trade(trade_id)
-            for leg in trade.legs:
-                if leg.lister != self.me or leg.money_receipt or not leg.handover:
+            for leg in self._my_receipts(trade):
+                # An answer to a complaint names it, and so ends the dispute.
+                about = leg.goods_receipt if leg.disputed else leg.handover or leg.goods_receipt
+                if leg.lister != self.me or about is None:
                     continue
                 owed = (
                     owed_minor(self._chains, trade, leg) if amount_minor is None else amount_minor
                 )
-                about = leg.goods_receipt if leg.disputed and leg.goods_receipt else leg.handover
                 await self._say_receipt(trade, about, Receipted.MONEY, owed)
                 return self.trade(trade_id)
             raise self._out_of_turn(trade, EntryType.RECEIPT)
@@ -308,7 +320,7 @@ class Desk:
     def _heard(self, records: Sequence[Record]) -> None:
         for record in records:
             body = record.entry.body
-            if body.type == EntryType.OFFER or body.type not in TRADE_TYPES:
+            if body.type not in TRADE_TYPES:
                 continue
             trade_id = record.entry.id if body.type == EntryType.PROPOSE else body.refs[0]
             if trade_id in self._open or self._concerns_me(trade_id):
@@ -334,8 +346,13 @@ class Desk:
                 trade = self.trade(trade_id)
                 while await self._take_a_step(trade):
                     trade = self.trade(trade_id)
-            except (LocalError, RemoteError) as error:
+            except LocalError as error:
                 log.warning("trade %s: %s", trade_id.hex()[:12], error)
+                return
+            except Exception:  # logged whole
+                # A trade is made of what strangers wrote: one must not hold up the others.
+                log.exception("a bug in trade %s", trade_id.hex())
+                self._open.pop(trade_id, None)
                 return
         if not self._is_watched(trade):
             self._open.pop(trade_id, None)
@@ -345,7 +362,8 @@ class Desk:
             if step.party != self.me:
                 continue
             if step.automatic:
-                return await self._take(trade, step)
+                await self._take(trade, step)
+                return True
             if step.type == EntryType.RECEIPT and self._is_gift(trade, step):
                 leg = trade.legs[step.number - 1]
                 if leg.handover is not None:
@@ -362,7 +380,7 @@ class Desk:
             and owed_minor(self._chains, trade, leg) == 0
         )
 
-    async def _take(self, trade: Trade, step: Step) -> bool:
+    async def _take(self, trade: Trade, step: Step) -> None:
         match step.type:
             case EntryType.CONFIRM:
                 await self._confirm(trade)
@@ -371,46 +389,48 @@ class Desk:
             case EntryType.RELEASE | EntryType.CANCEL:
                 await self._end(trade, [step], REASON_LAPSED, None)
             case _:
-                return False
-        return True
+                raise AssertionError(f"an automatic {step.type.name} that no desk takes")
 
     async def _confirm(self, trade: Trade) -> None:
         hashes = await self._hashes(trade, TAKER)
         reserves = tuple(leg.reserve.id for leg in trade.legs if leg.reserve)
         commit_by_ms = trade.commit_by_ms or 0
-        await self._chains.say(
-            lambda _at_ms: [
-                Draft(EntryType.CONFIRM, (trade.id, *reserves), (commit_by_ms, *hashes))
-            ]
-        )
+
+        def draft(at_ms: int) -> list[Draft]:
+            _in_time(at_ms, commit_by_ms)
+            return [Draft(EntryType.CONFIRM, (trade.id, *reserves), (commit_by_ms, *hashes))]
+
+        await self._chains.say(draft)
 
     async def _commit(self, trade: Trade, leg: Leg) -> None:
-        if trade.confirm is None or leg.reserve is None:
-            return
+        assert trade.confirm is not None
+        assert leg.reserve is not None
         refs = (trade.id, trade.confirm.id, leg.reserve.id)
-        await self._chains.say(lambda _at_ms: [Draft(EntryType.COMMIT, refs)])
+        commit_by_ms = trade.commit_by_ms or 0
+
+        def draft(at_ms: int) -> list[Draft]:
+            _in_time(at_ms, commit_by_ms)
+            return [Draft(EntryType.COMMIT, refs)]
+
+        await self._chains.say(draft)
 
     async def _end(
         self, trade: Trade, steps: Sequence[Step], reason: int, text: str | None
     ) -> None:
-        payload = encode_payload(Note(text)) if text else None
+        payload = encode_payload(Note(plain_text(text))) if text else None
         drafts: list[Draft] = []
         for step in steps:
             if step.type == EntryType.CANCEL:
-                seen = [entry.id for leg in trade.legs for entry in (leg.commit,) if entry]
+                seen = cancel_names(trade) if step.number == TAKER else ()
                 drafts = [Draft(EntryType.CANCEL, (trade.id, *seen), (reason,), payload)]
                 break
             leg = trade.legs[step.number - 1]
-            if leg.reserve is None:
-                continue
-            cause = trade.cancel or next(
-                (o.release for o in trade.legs if o.release and o.lister != self.me), None
-            )
-            refs = (trade.id, leg.reserve.id, *((cause.id,) if cause else ()))
-            move = Resolve(_seq(leg.offer), leg.reserve.seq, leg.amount, 0)
+            # One that came too late to count holds the goods all the same.
+            reserve = leg.reserve or leg.reserves[0]
+            refs = (trade.id, reserve.id, *release_causes(trade, leg))
+            move = Resolve(_seq(leg.offer), reserve.seq, reserve.body.stock[3], 0)
             drafts.append(Draft(EntryType.RELEASE, refs, (reason,), payload, move))
-        if drafts:
-            await self._chains.say(lambda _at_ms: drafts)
+        await self._chains.say(lambda _at_ms: drafts)
 
     # --- parts -------------------------------------------------------------------------
 
@@ -426,6 +446,9 @@ class Desk:
             for step in turns(trade, self._clock())
             if step.party == self.me and step.type == kind
         ]
+
+    def _my_receipts(self, trade: Trade) -> list[Leg]:
+        return [trade.legs[step.number - 1] for step in self._mine(trade, EntryType.RECEIPT)]
 
     def _out_of_turn(self, trade: Trade, kind: EntryType) -> RefusedError:
         return RefusedError(why_not(trade, self.me, kind, self._clock()))
@@ -479,6 +502,10 @@ class Desk:
 
 
 def _check_amount(offer: Offer, amount: int, remaining: int) -> None:
+    if remaining < 1:
+        raise RefusedError(
+            "Nothing is left of this lot.", "`passby book` lists what is still there."
+        )
     if amount > remaining:
         raise RefusedError(f"Only {remaining} is left of this lot, not {amount}.")
     if amount < min(offer.minimum, remaining) or amount < 1:
@@ -493,8 +520,10 @@ def _handover_until(offer: Offer, now_ms: int) -> int:
     return now_ms + HANDOVER_WITHIN_S * 1000
 
 
-def _is_over(trade: Trade) -> bool:
-    return trade.state in (State.SETTLED, State.RETURNED)
+def _in_time(at_ms: int, by_ms: int) -> None:
+    """Refuse what would be void: the clock has moved on since whose turn it is was asked."""
+    if at_ms > by_ms:
+        raise RefusedError("The time for this step is over.", "`passby trade show` tells how on.")
 
 
 def _seq(offer: Entry | None) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -28,21 +26,23 @@ class Events:
             except trio.WouldBlock:
                 listener.close()
                 self._listeners.discard(listener)
+            except trio.BrokenResourceError:
+                self._listeners.discard(listener)
 
-    @asynccontextmanager
-    async def listen(self) -> AsyncIterator[trio.MemoryReceiveChannel[Event]]:
-        """Listen while the block lasts; the channel ends early for a listener that lags.
+    def listen(self) -> trio.MemoryReceiveChannel[Event]:
+        """Listen until the channel is closed; it ends early for a listener that lags.
 
         Raises:
             RefusedError: too many listen already.
         """
+        # Who has closed its end is noticed when there is something to tell, or here.
+        self._listeners = {
+            each for each in self._listeners if each.statistics().open_receive_channels
+        }
         if len(self._listeners) >= EVENT_READERS_MAX:
-            raise RefusedError("Too many programs follow the events already.")
+            raise RefusedError(
+                "Too many programs follow the events already.", "Stop one of them, and try again."
+            )
         send, receive = trio.open_memory_channel[Event](EVENTS_WAITING_MAX)
         self._listeners.add(send)
-        try:
-            with receive:
-                yield receive
-        finally:
-            self._listeners.discard(send)
-            send.close()
+        return receive

@@ -150,9 +150,8 @@ class Gossip:
                 assert_never(verdict)
         if not self._bucket(peer).take(trio.current_time()):
             return GossipVerdict.IGNORE
-        fresh = [r for r in records if r.entry.seq > self._chains.head_seq(r.entry.author)]
+        fresh = [record for record in records if not self._holds(record)]
         if not fresh:
-            # Known, or an older entry of a chain we hold further: sync sorts out which.
             return GossipVerdict.IGNORE
         if any(self._chains.is_frozen(record.entry.author) for record in fresh):
             return GossipVerdict.IGNORE
@@ -167,6 +166,14 @@ class Gossip:
         except trio.WouldBlock:
             return GossipVerdict.IGNORE
         return GossipVerdict.ACCEPT
+
+    def _holds(self, record: Record) -> bool:
+        """Tell whether this very entry is held: another one at its place proves a fork."""
+        author, seq = record.entry.author, record.entry.seq
+        if seq > self._chains.head_seq(author):
+            return False
+        held = self._chains.reader.record_at(author, seq)
+        return held is None or held.entry.id == record.entry.id
 
     def _bucket(self, peer: PeerId) -> Bucket:
         bucket = self._peers.get(peer)

@@ -19,6 +19,7 @@ from passby.protocol.limits import (
     CELL_RESOLUTION_MIN,
     LISTED_FOR_S,
     PAYLOAD_MAX,
+    TEXT_MAX,
 )
 from passby.protocol.payloads import Condition, Offer, Request, Window, encode_payload
 from passby.protocol.price import Price
@@ -96,27 +97,25 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
     """
     _check_amounts(listed)
     _check_times(listed, now_ms)
-    if listed.price.per_amount < 1:
-        raise UsageError("A price is for at least one unit.")
-    decimals_of(listed.price.currency)
+    price = _price(listed)
     cell = _cell(listed, home)
     until_ms = listed.until_ms if listed.until_ms is not None else now_ms + LISTED_FOR_S * 1000
     # Nobody should come for what has spoilt, or after the last hour to fetch it.
     ends = [until_ms, listed.best_before_ms, listed.window.until_ms if listed.window else None]
     until_ms = min(end for end in ends if end is not None)
     common: dict[str, Any] = {
-        "name": _text(listed.name),
+        "name": plain_text(listed.name),
         "category": parse_category(listed.category),
         "unit": listed.unit,
-        "price": Price(listed.price.minor, listed.price.per_amount, listed.price.currency),
+        "price": price,
         "cell": cell,
         "minimum": listed.minimum,
         "gtin": parse_gtin(listed.gtin) if listed.gtin else None,
-        "brand": _text(listed.brand) if listed.brand else None,
+        "brand": plain_text(listed.brand) if listed.brand else None,
         "condition": listed.condition,
         "window": Window(listed.window.from_ms, listed.window.until_ms) if listed.window else None,
         "radius_m": listed.radius_m,
-        "text": _text(listed.text) if listed.text else None,
+        "text": plain_text(listed.text) if listed.text else None,
     }
     facts = (topic_cell(cell), until_ms)
     if listed.side == "request":
@@ -131,7 +130,7 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
         **common,
         step=listed.step,
         best_before_ms=listed.best_before_ms,
-        pay=tuple(_text(way) for way in listed.pay),
+        pay=tuple(plain_text(way) for way in listed.pay),
     )
     return Draft(
         EntryType.OFFER,
@@ -156,6 +155,17 @@ def _check_amounts(listed: Listed) -> None:
             f"The amount, {listed.amount}, is below the minimum, {listed.minimum}.",
             "Choose a smaller --minimum.",
         )
+
+
+def _price(listed: Listed) -> Price:
+    minor, per_amount, currency = msgspec.structs.astuple(listed.price)
+    if per_amount < 1:
+        raise UsageError("A price is for at least one unit.")
+    decimals_of(currency)
+    price = Price(minor, per_amount, currency)
+    if price.total_minor(listed.amount, 0) > AMOUNT_MAX:
+        raise UsageError("All of it costs more than can be counted.", "Lower the price.")
+    return price
 
 
 def _check_times(listed: Listed, now_ms: int) -> None:
@@ -184,8 +194,18 @@ def _cell(listed: Listed, home: int) -> int:
     return home
 
 
-def _text(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
+def plain_text(text: str) -> str:
+    """Return `text` as it is signed: NFC, without blanks around it.
+
+    Raises:
+        UsageError: longer than any text in an entry, or not Unicode throughout.
+    """
+    plain = unicodedata.normalize("NFC", text).strip()
+    if len(plain) > TEXT_MAX:
+        raise UsageError(f"A text has at most {TEXT_MAX} characters.", "Shorten it.")
+    if not plain.isascii() and any("\ud800" <= letter <= "\udfff" for letter in plain):
+        raise UsageError("This text is not Unicode: it holds half of a surrogate pair.")
+    return plain
 
 
 def _packed(payload: Offer | Request, kind: type[Offer | Request]) -> bytes:

@@ -13,7 +13,15 @@ from passby.geo.book import EVERYTHING, Book, subtree_label
 from passby.geo.cells import distance_m, unit_vector
 from passby.geo.lots import BookLot, Side, gtin14, offered, wanted
 from passby.geo.match import Match, matches_for_offer, matches_for_request
-from passby.ledger.views import Skipped, open_lot, open_lots, open_request, open_requests
+from passby.ledger.views import (
+    OpenLot,
+    OpenRequest,
+    Skipped,
+    open_lot,
+    open_lots,
+    open_request,
+    open_requests,
+)
 from passby.node.chains import Chains
 from passby.node.clock import Clock
 from passby.protocol.entry import Record
@@ -62,25 +70,12 @@ class Market:
         reader, now_ms = self._chains.reader, self._clock()
         for count, lot in enumerate(open_lots(reader.open_lots(now_ms), self.skipped)):
             if lot.id not in self.offers:
-                self._insert(
-                    lambda lot=lot: offered(  # type: ignore[misc]  # the default binds the name
-                        lot.id, lot.author, lot.at_ms, lot.until_ms, lot.remaining, lot.offer
-                    )
-                )
+                self._insert_offer(lot)
             if count % LOAD_SLICE == 0:
                 await trio.lowlevel.checkpoint()
         for count, request in enumerate(open_requests(reader.open_requests(now_ms), self.skipped)):
             if request.id not in self.requests:
-                self._insert(
-                    lambda request=request: wanted(  # type: ignore[misc]  # as above
-                        request.id,
-                        request.author,
-                        request.at_ms,
-                        request.until_ms,
-                        request.request.amount,
-                        request.request,
-                    )
-                )
+                self._insert_request(request)
             if count % LOAD_SLICE == 0:
                 await trio.lowlevel.checkpoint()
 
@@ -92,52 +87,56 @@ class Market:
             body = record.entry.body
             if self._chains.is_frozen(body.author):
                 continue
-            if body.type == EntryType.OFFER:
-                self._heard_offer(record, now_ms)
-            elif body.type == EntryType.REQUEST:
-                self._heard_request(record, now_ms)
-            elif body.stock and body.type in STOCK_TYPES:
-                lot = self._chains.reader.record_at(body.author, body.stock[0])
-                if lot is not None and body.type == EntryType.CLOSE:
-                    self.offers.remove(lot.entry.id)
-                elif lot is not None:
-                    self.offers.set_remaining(lot.entry.id, body.stock[4])
+            try:
+                if body.type == EntryType.OFFER:
+                    self._heard_offer(record, now_ms)
+                elif body.type == EntryType.REQUEST:
+                    found = open_request(record)
+                    if found is not None and found.until_ms >= now_ms:
+                        self._insert_request(found)
+                elif body.stock and body.type in STOCK_TYPES:
+                    self._heard_stock(body.author, body.stock[0])
+            except RemoteError:
+                self.skipped.unreadable += 1
 
     def _heard_offer(self, record: Record, now_ms: int) -> None:
         stock = self._chains.reader.lot(record.entry.id)
-        if stock is None or stock.closed:
-            return
-        try:
-            lot = open_lot(record, stock)
-        except RemoteError:
-            self.skipped.unreadable += 1
-            return
+        lot = open_lot(record, stock) if stock is not None and not stock.closed else None
         if lot is not None and lot.until_ms >= now_ms:
-            self._insert(
-                lambda: offered(
-                    lot.id, lot.author, lot.at_ms, lot.until_ms, lot.remaining, lot.offer
-                )
-            )
+            self._insert_offer(lot)
 
-    def _heard_request(self, record: Record, now_ms: int) -> None:
-        try:
-            found = open_request(record)
-        except RemoteError:
-            self.skipped.unreadable += 1
+    def _heard_stock(self, author: bytes, lot_seq: int) -> None:
+        offer = self._chains.reader.record_at(author, lot_seq)
+        # What is left now, not what the entry says: commits may be told of out of order.
+        stock = self._chains.reader.lot(offer.entry.id) if offer is not None else None
+        if stock is None:
             return
-        if found is not None and found.until_ms >= now_ms:
-            amount, request = found.request.amount, found.request
-            self._insert(
-                lambda: wanted(found.id, found.author, found.at_ms, found.until_ms, amount, request)
-            )
+        if stock.closed:
+            self.offers.remove(stock.lot_id)
+        else:
+            self.offers.set_remaining(stock.lot_id, stock.remaining)
 
-    def _insert(self, make: Callable[[], BookLot]) -> None:
+    def _insert_offer(self, lot: OpenLot) -> None:
+        self._insert(
+            self.offers,
+            lambda: offered(lot.id, lot.author, lot.at_ms, lot.until_ms, lot.remaining, lot.offer),
+        )
+
+    def _insert_request(self, found: OpenRequest) -> None:
+        request = found.request
+        self._insert(
+            self.requests,
+            lambda: wanted(
+                found.id, found.author, found.at_ms, found.until_ms, request.amount, request
+            ),
+        )
+
+    def _insert(self, book: Book, make: Callable[[], BookLot]) -> None:
         try:
             lot = make()
         except RemoteError:
             self.skipped.unreadable += 1
             return
-        book = self.offers if lot.side is Side.OFFER else self.requests
         book.insert(lot)
         for tell in self._on_lot:
             tell(lot)

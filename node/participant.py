@@ -32,6 +32,7 @@ from passby.protocol.payloads import Genesis, encode_payload
 from passby.protocol.types import TRADE_TYPES, EntryType
 
 NETWORK_ID: Final = hashlib.sha256(b"passby main network 1").digest()
+_WORDS: Final = {PeerConnected: "peer-connected", PeerDisconnected: "peer-disconnected"}
 log = logging.getLogger(__name__)
 
 
@@ -111,24 +112,23 @@ class Participant:
 
     async def _follow_peers(self, nursery: trio.Nursery) -> None:
         async for event in self.network.events:
-            match event:
-                case PeerConnected(peer=peer):
-                    if peer not in self._keeping:
-                        self._keeping[peer] = scope = trio.CancelScope()
-                        nursery.start_soon(self._keep, peer, scope)
-                case PeerDisconnected(peer=peer):
-                    if peer in self._keeping:
-                        self._keeping.pop(peer).cancel()
-            self.events.tell({"kind": type(event).__name__, "peer": event.peer})
+            self.events.tell({"kind": _WORDS[type(event)], "peer": event.peer})
             # Events can be lost in a burst; who is connected is the truth.
-            for peer in self.network.peers():
+            here = self.network.peers()
+            for peer in [peer for peer in self._keeping if peer not in here]:
+                self._keeping.pop(peer).cancel()
+            for peer in here:
                 if peer not in self._keeping:
                     self._keeping[peer] = scope = trio.CancelScope()
                     nursery.start_soon(self._keep, peer, scope)
 
     async def _keep(self, peer: PeerId, scope: trio.CancelScope) -> None:
         with scope:
-            await self.replication.keep(peer)
+            try:
+                await self.replication.keep(peer)
+            except Exception:  # logged whole
+                # Ours, or a library's; the node lives on, without sync with this peer.
+                log.exception("a bug in sync with %s", peer)
 
     def _tell_of_records(self, records: Sequence[Record]) -> None:
         own = [r for r in records if r.entry.author == self.chains.author]

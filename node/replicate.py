@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 import trio
@@ -32,7 +33,7 @@ from passby.ledger.sync_events import (
 )
 from passby.node.chains import Chains
 from passby.node.net import Network, PeerId, Stream
-from passby.protocol.errors import RemoteError
+from passby.protocol.errors import LocalError, RemoteError
 from passby.protocol.limits import (
     REDIAL_FIRST_S,
     STREAM_READ_MAX,
@@ -58,6 +59,15 @@ class _Link:
         self.bell.set()
 
 
+@dataclass(slots=True)
+class _Behind:
+    """A chain of which others than its eager neighbour name more: for how long, and who."""
+
+    since_s: float
+    seq: int
+    named_by: dict[PeerId, None]
+
+
 class Replication:
     """Keeps the chains of all who interest this node in step with every neighbour.
 
@@ -81,7 +91,7 @@ class Replication:
         self._interest = interest
         self._links: dict[PeerId, _Link] = {}
         self._eager: dict[bytes, PeerId] = {}
-        self._ahead: dict[bytes, tuple[float, int]] = {}
+        self._behind: dict[bytes, _Behind] = {}
         network.handle(SYNC_PROTOCOL, self._serve)
         chains.on_heads(self._heads_changed)
 
@@ -119,13 +129,26 @@ class Replication:
         """Change the eager neighbour of authors whose named heads do not come."""
         while True:
             await trio.sleep(SYNC_STALL_S)
-            now_s = trio.current_time()
-            for author, (since_s, seq) in list(self._ahead.items()):
-                if self._chains.head_seq(author) >= seq:
-                    del self._ahead[author]
-                elif now_s - since_s >= SYNC_STALL_S:
-                    del self._ahead[author]
-                    self._switch(author)
+            for author in list(self._behind):
+                self._look_after(author, trio.current_time())
+
+    def _look_after(self, author: bytes, now_s: float) -> None:
+        behind = self._behind[author]
+        seq = self._chains.head_seq(author)
+        for peer in list(behind.named_by):
+            link = self._links.get(peer)
+            if link is None or link.session.can_fetch(author) is None:
+                del behind.named_by[peer]
+        if not behind.named_by or self._chains.is_frozen(author):
+            del self._behind[author]
+        elif seq > behind.seq:
+            behind.since_s, behind.seq = now_s, seq
+        elif now_s - behind.since_s >= SYNC_STALL_S:
+            # Each who named it has its turn, so that no liar stands before an honest one twice.
+            peer = next(iter(behind.named_by))
+            del behind.named_by[peer]
+            behind.since_s = now_s
+            self._switch(author, self._links[peer])
 
     def _blame(self, peer: PeerId, error: RemoteError) -> None:
         if error.penalty:
@@ -162,6 +185,9 @@ class Replication:
                     await self._read(link)
                 except RemoteError as error:
                     fault = error
+                except LocalError as error:
+                    # The disk. The session ends, and the next one asks for the same again.
+                    log.warning("sync with %s: %s", link.peer, error)
                 nursery.cancel_scope.cancel()
         finally:
             self._drop(link)
@@ -197,6 +223,9 @@ class Replication:
         except RemoteError as error:
             self._blame(link.peer, error)
             scope.cancel()
+        except LocalError as error:
+            log.warning("sync with %s: %s", link.peer, error)
+            scope.cancel()
 
     async def _read(self, link: _Link) -> None:
         session = link.session
@@ -221,8 +250,8 @@ class Replication:
                 pass
             case ListRead():
                 link.listed = True
-            case CanFetch(author=author, to_seq=to_seq):
-                self._can_fetch(link, author, to_seq)
+            case CanFetch(author=author):
+                self._can_fetch(link, author)
             case Received(records=records, size=size):
                 outcomes = await self._chains.admit(records, Check.RUNS)
                 session.consumed(size)
@@ -254,12 +283,14 @@ class Replication:
             case _:
                 assert_never(event)
 
-    def _can_fetch(self, link: _Link, author: bytes, to_seq: int) -> None:
+    def _can_fetch(self, link: _Link, author: bytes) -> None:
         eager = self._eager.get(author)
         if eager is None or eager not in self._links:
             self._follow(link, author)
         elif eager != link.peer:
-            self._ahead.setdefault(author, (trio.current_time(), to_seq))
+            seq = self._chains.head_seq(author)
+            behind = self._behind.setdefault(author, _Behind(trio.current_time(), seq, {}))
+            behind.named_by[link.peer] = None
 
     def _follow(self, link: _Link, author: bytes) -> bool:
         session = link.session
@@ -279,13 +310,13 @@ class Replication:
             ):
                 return
 
-    def _switch(self, author: bytes) -> None:
+    def _switch(self, author: bytes, link: _Link) -> None:
         former = self._eager.pop(author, None)
-        if former in self._links:
-            link = self._links[former]
-            link.session.stop(author)
-            link.ring()
-        self._find_eager(author, besides=former)
+        if former is not None and former in self._links:
+            self._links[former].session.stop(author)
+            self._links[former].ring()
+        if not self._follow(link, author):
+            self._find_eager(author, besides=former)
 
     def _heads_changed(self, authors: Iterable[bytes]) -> None:
         changed = list(authors)

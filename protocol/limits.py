@@ -22,6 +22,8 @@ AMOUNT_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 SEQ_MAX: Final = 2**32 - 1
 """A chain's sequence number travels in four bytes in head announcements."""
+TEXT_MAX: Final = 1500
+"""Characters of a text in a payload: a page, and in most scripts under PAYLOAD_MAX."""
 NESTING_MAX: Final = 8
 """Payloads are maps of lists of values; deeper nesting only costs stack."""
 CONTAINER_MAX: Final = 512

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from passby.protocol.codec import Value, decode, encode
 from passby.protocol.errors import Code, RemoteError
-from passby.protocol.limits import AMOUNT_MAX, PAYLOAD_MAX
+from passby.protocol.limits import AMOUNT_MAX, PAYLOAD_MAX, TEXT_MAX
 from passby.protocol.price import Price
 from passby.protocol.units import Unit
 
@@ -23,7 +23,7 @@ Millis = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
 Cell = Annotated[int, Meta(ge=0)]
 Title = Annotated[str, Meta(min_length=1, max_length=120)]
 Word = Annotated[str, Meta(min_length=1, max_length=64)]
-Text = Annotated[str, Meta(max_length=1500)]
+Text = Annotated[str, Meta(max_length=TEXT_MAX)]
 Gtin = Annotated[str, Meta(pattern=r"^[0-9]{8}([0-9]{4,6})?$")]
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Salt = Annotated[bytes, Meta(min_length=16, max_length=16)]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -32,7 +33,17 @@ def make_app(service: Service) -> Starlette:
         Route(path, _guarded(handler), methods=[method])
         for method, path, handler in _Handlers(service).table()
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+
+
+def _no_route(request: Request, error: Exception) -> Response:
+    """Answer what no route takes, in the shape of every other error."""
+    shown = {
+        "message": f"There is no {request.method} {request.url.path[:80]} here.",
+        "hint": "The command and the daemon may be of different versions: restart the daemon.",
+        "exit_code": int(Exit.USAGE),
+    }
+    return _json({"error": shown}, error.status_code if isinstance(error, HTTPException) else 404)
 
 
 def _json(value: Any, status: int = 200) -> Response:
@@ -73,9 +84,11 @@ async def _body(request: Request, kind: type[T]) -> T:
     """
     data = bytearray()
     async for chunk in request.stream():
-        data += chunk
-        if len(data) > API_BODY_MAX:
-            raise UsageError(f"A request may have {API_BODY_MAX} bytes.", "Send fewer at a time.")
+        # Read to the end, or the sender would find a broken pipe instead of the reason.
+        if len(data) <= API_BODY_MAX:
+            data += chunk
+    if len(data) > API_BODY_MAX:
+        raise UsageError(f"A request may have {API_BODY_MAX} bytes.", "Send fewer at a time.")
     try:
         return msgspec.json.decode(bytes(data) or b"{}", type=kind)
     except msgspec.DecodeError as error:
@@ -248,8 +261,10 @@ class _Handlers:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def events(self, _request: Request) -> Response:
+        events = self._service.events()
+
         async def stream() -> AsyncIterator[bytes]:
-            async with self._service.events() as events:
+            with events:
                 yield b": passby\n\n"
                 async for event in events:
                     yield b"data: " + _encode(event) + b"\n\n"

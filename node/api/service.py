@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from passby.protocol.limits import (
     RESPOND_WITHIN_S,
     STREAM_WRITE_MAX,
 )
-from passby.protocol.trade import OPEN_STATES
 from passby.protocol.turns import turns
 from passby.protocol.types import AT_MS_MAX
 from passby.protocol.units import SYMBOL, Unit
@@ -76,7 +74,7 @@ class Service:
         node = self._node
         reader, me = node.chains.reader, node.chains.author
         counts = reader.counts()
-        trades = [trade for trade in node.desk.trades() if trade.state in OPEN_STATES]
+        trades = node.desk.open_trades()
         now_ms = node.clock()
         mine = sum(
             any(step.party == me and not step.automatic for step in turns(trade, now_ms))
@@ -230,8 +228,12 @@ class Service:
         """End the daemon once this answer is on its way."""
         self._stop()
 
-    def events(self) -> AbstractAsyncContextManager[trio.MemoryReceiveChannel[Event]]:
-        """Listen to what happens."""
+    def events(self) -> trio.MemoryReceiveChannel[Event]:
+        """Listen to what happens, until the channel is closed.
+
+        Raises:
+            RefusedError: too many listen already.
+        """
         return self._node.events.listen()
 
     # --- lots --------------------------------------------------------------------------
@@ -323,12 +325,9 @@ class Service:
 
     def trades(self, *, only_open: bool) -> list[Json]:
         """Return the own trades, newest first."""
-        trades = self._node.desk.trades()
-        return [
-            self._shown.trade(trade)
-            for trade in trades[:API_LIST_MAX]
-            if not only_open or trade.state in OPEN_STATES
-        ]
+        desk = self._node.desk
+        trades = desk.open_trades()[::-1] if only_open else desk.trades()
+        return [self._shown.trade(trade) for trade in trades[:API_LIST_MAX]]
 
     def trade(self, trade: str) -> Json:
         """Return one trade with its entries."""
@@ -381,10 +380,17 @@ class Service:
         """Return one entry with its bytes."""
         return self._shown.entry(self._record(entry), raw=True)
 
-    async def export(self, author: str | None) -> AsyncIterator[bytes]:
-        """Yield every record of one chain, or of all, in chain order."""
+    def export(self, author: str | None) -> AsyncIterator[bytes]:
+        """Return every record of one chain, or of all, in chain order.
+
+        Raises:
+            RefusedError: no such author, or several.
+        """
+        known = sorted(self._node.chains.heads)
+        return self._export(known if author is None else [self._author(author)])
+
+    async def _export(self, authors: Sequence[bytes]) -> AsyncIterator[bytes]:
         chains = self._node.chains
-        authors = sorted(chains.heads) if author is None else [self._author(author)]
         for key in authors:
             seq = 1
             while seq <= chains.head_seq(key):

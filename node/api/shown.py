@@ -16,7 +16,7 @@ from passby.node.trades import terms_in
 from passby.protocol.codec import decode
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RemoteError
-from passby.protocol.limits import PAYLOAD_MAX
+from passby.protocol.limits import AMOUNT_MAX, PAYLOAD_MAX
 from passby.protocol.payloads import Offer, Request, decode_payload
 from passby.protocol.price import Price
 from passby.protocol.trade import Leg, Trade
@@ -69,7 +69,7 @@ class Shown:
             "minimum": lot.minimum,
             "step": lot.step,
             "price": _price(lot.price),
-            "total_minor": lot.price.total_minor(lot.remaining, now_ms),
+            "total_minor": min(lot.price.total_minor(lot.remaining, now_ms), AMOUNT_MAX),
             "currency": lot.price.currency,
             "best_before_ms": lot.best_before_ms,
             "until_ms": lot.until_ms,
@@ -88,7 +88,7 @@ class Shown:
             "request": self.lot(match.request),
             "offer": self.lot(match.offer),
             "amount": match.amount,
-            "total_minor": match.total_minor,
+            "total_minor": min(match.total_minor, AMOUNT_MAX),
             "currency": match.offer.price.currency,
             "score": match.points,
             "distance_m": match.distance_m,
