@@ -123,7 +123,7 @@ class Overlay:
         self._frozen: dict[bytes, int] = {}
         # Entries are looked up by place only to tell duplicates and forks apart, so the
         # index is made of the tail when somebody asks.
-        self._tail: list[Appended] = []
+        self._tail: list[Record] = []
         self._indexed = 0
         self._records: dict[tuple[bytes, int], Record] = {}
 
@@ -138,7 +138,7 @@ class Overlay:
     def record_at(self, author: bytes, seq: int) -> Record | None:
         """As `View.record_at`."""
         while self._indexed < len(self._tail):
-            record = self._tail[self._indexed].record
+            record = self._tail[self._indexed]
             self._records[record.entry.author, record.entry.seq] = record
             self._indexed += 1
         return self._records.get((author, seq)) or self._base.record_at(author, seq)
@@ -155,7 +155,7 @@ class Overlay:
         """Hold `record`, whose verdict here was to append it."""
         author = record.entry.body.author
         self._heads[author] = verdict.head
-        self._tail.append(Appended(record, checked=False))
+        self._tail.append(record)
         if verdict.step is not None:
             lot, reserve = verdict.step.lot, verdict.step.reserve
             self._lots[author, lot.lot_seq] = lot
@@ -171,7 +171,7 @@ class Overlay:
         self._heads.update(batch.heads)
         self._lots.update(batch.lots)
         self._reserves.update(batch.reserves)
-        self._tail.extend(batch.appended)
+        self._tail.extend(appended.record for appended in batch.appended)
         for evidence in batch.evidence:
             self.freeze(evidence)
 

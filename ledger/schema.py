@@ -252,8 +252,9 @@ def damaged(path: Path, what: str) -> DamagedError:
     """Return the error for a ledger whose bytes are not what was written."""
     return DamagedError(
         f"The ledger {path} is damaged: {what}.",
-        "Move it away, keep it, and start again: entries of others come back by sync. For your"
-        " own chain restore nothing; run passby doctor.",
+        "Move it away, but keep it, and start the node: the entries of others come back by"
+        " sync. Your own chain must not go on before its entries are back too; `passby doctor`"
+        " tells.",
     )
 
 
