@@ -18,9 +18,7 @@ read is refused rather than mended, since whoever could read it may have done so
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import secrets
 import stat
 import time
 from contextlib import contextmanager, suppress
@@ -88,6 +86,8 @@ class Home:
             ConfigError: a folder that is not this user's.
             LocalError: the folder cannot be written.
         """
+        import secrets
+
         from passby.node.config import render
         from passby.protocol.keys import Certificate, SigningKey, root_from_words, root_words
 
@@ -176,6 +176,8 @@ class Home:
         here = self.path / "passby.sock"
         if len(os.fsencode(here)) <= SOCKET_PATH_MAX:
             return here
+        import hashlib
+
         mark = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
         return Path(f"/tmp/passby-{os.geteuid()}-{mark}/passby.sock")  # noqa: S108 - 0700, checked
 

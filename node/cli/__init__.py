@@ -128,7 +128,7 @@ def run(args: list[str]) -> int:
         click.echo(error.format_message())
         return Exit.USAGE
     except click.ClickException as error:
-        return complain(_misuse(error), as_json=as_json)
+        return complain(_misuse(error, args), as_json=as_json)
     except click.Abort:
         # The terminal shows ^C on a line that nobody ended.
         click.echo(err=True)
@@ -160,13 +160,14 @@ def complain(error: LocalError, *, as_json: bool) -> int:
     return error.exit_code
 
 
-def _misuse(error: click.ClickException) -> LocalError:
-    where = "passby"
-    code = Exit.USAGE if error.exit_code == Exit.USAGE else Exit.FAILED
+def _misuse(error: click.ClickException, args: list[str]) -> LocalError:
+    asked = next((word for word in args if word in COMMANDS), None)
+    where = f"passby {asked}" if asked else "passby"
     if isinstance(error, click.UsageError) and error.ctx is not None:
         where = error.ctx.command_path
-        if error.ctx.info_name == "audit":
-            code = Exit.AUDIT_USAGE
+    code = Exit.USAGE if error.exit_code == Exit.USAGE else Exit.FAILED
+    if asked == "audit":
+        code = Exit.AUDIT_USAGE
     return LocalError(error.format_message(), f"{where} --help shows how.", code)
 
 

@@ -67,16 +67,14 @@ def audit_command(
             if sys.stderr.isatty() and not session.as_json
             else nullcontext(None)
         )
-        done = 0
         with bar as progress:
-
-            def advance(looked_at: int) -> None:
-                nonlocal done
-                if progress:
-                    progress.update(looked_at - done)
-                done = looked_at
-
-            report = audit(reader, show.now_ms(), scope, signatures=signatures, progress=advance)
+            report = audit(
+                reader,
+                show.now_ms(),
+                scope,
+                signatures=signatures,
+                progress=progress.update if progress else lambda _: None,
+            )
     finally:
         connection.close()
     session.out(_plain(report), lambda: _lines(report))
@@ -154,11 +152,10 @@ def _lines(report: Report) -> list[str]:
     if report.unlisted:
         lines.append(f"... and {report.unlisted:,} more.")
     entries = show.count(report.verified + report.unverified, "entry", "entries")
+    chains, trades = show.count(report.chains, "chain"), show.count(report.trades, "trade")
     signed = show.count(report.signatures, "signature")
     return [
         *lines,
-        f"{entries} in {show.count(report.chains, 'chain')}, {show.count(report.trades, 'trade')}.",
-        f"{report.verified:,} verified by {signed}, {report.missing:,} missing, "
-         f"{report.erased:,} erased.",
+        f"{entries} in {chains}, {trades}; {report.verified:,} verified by {signed}.",
         _VERDICT.get(report.exit_code, ""),
     ]

@@ -1,6 +1,8 @@
 """HTTP/1.1 over the daemon's unix socket: one request a connection, nothing shared.
 
-h11 on a plain socket, since the usual clients cost more to import than the whole command.
+Read by hand, since importing any HTTP library, h11 too, takes longer than the rest of the
+command. The other end is our own daemon, behind a socket that only this user can open; what it
+cannot have said still becomes one clear error.
 """
 
 from __future__ import annotations
@@ -8,21 +10,25 @@ from __future__ import annotations
 import json
 import socket
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlencode
-
-import h11
 
 from passby.protocol.errors import ConfigError, Exit, LocalError, NotRunningError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedReader
 
     from passby.node.home import Home
 
 ANSWER_WITHIN_S: Final = 60.0
 """A full batch of lots on a slow disk takes seconds; after a minute something is wrong."""
 READ_BYTES: Final = 64 * 1024
+LINE_MAX: Final = 8 * 1024
+"""A status line, header or chunk size; ours are under a hundred bytes."""
 OK: Final = range(200, 300)
+
+
+class BrokenOffError(LocalError):
+    """The daemon went away in the middle of its answer."""
 
 
 class Client:
@@ -79,36 +85,27 @@ class Client:
         within_s: float,
     ) -> Iterator[bytes]:
         """Yield the body of a good answer; raise what a bad one says."""
-        target = quote(path, safe="/")
-        asked = {key: _typed(value) for key, value in (query or {}).items() if value is not None}
+        asked = {key: str(value) for key, value in (query or {}).items() if value is not None}
         if asked:
-            target += "?" + urlencode(asked)
+            from urllib.parse import urlencode
+
+            path += "?" + urlencode(asked)
         data = b"" if body is None else json.dumps(body).encode()
-        headers = [
-            ("Host", "passby"),
-            ("Connection", "close"),
-            ("Content-Length", str(len(data))),
-            ("Content-Type", "application/json"),
-        ]
-        with self._connect(within_s) as link:
-            http = h11.Connection(h11.CLIENT)
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: passby\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        with self._connect(within_s) as link, link.makefile("rb") as answer:
             try:
-                # In one piece: after the head alone the daemon may answer and hang up, and
-                # even an empty write to a closed socket fails.
-                events = (
-                    h11.Request(method=method, target=target, headers=headers),
-                    h11.Data(data=data),
-                    h11.EndOfMessage(),
-                )
-                link.sendall(b"".join(http.send(event) or b"" for event in events))
-                yield from _answer(http, link)
+                link.sendall(head.encode("ascii") + data)
+                yield from _body(answer)
             except TimeoutError:
                 raise LocalError(
                     f"The daemon did not answer within {within_s:.0f} s.",
                     "See what it is doing in its log, or stop it and start it again.",
                 ) from None
-            except (OSError, h11.RemoteProtocolError):
-                raise LocalError(
+            except (EOFError, OSError, ValueError):
+                raise BrokenOffError(
                     "The daemon broke off in the middle of its answer.",
                     f"Look into {self._home.log_path}, or at what `passby up` says.",
                 ) from None
@@ -139,25 +136,52 @@ class Client:
         return link
 
 
-def _answer(http: h11.Connection, link: socket.socket) -> Iterator[bytes]:
-    fault: bytes | None = None
-    status = 0
-    while True:
-        event = http.next_event()
-        if event is h11.NEED_DATA:
-            http.receive_data(link.recv(READ_BYTES))
-        elif isinstance(event, h11.Response):
-            fault = None if event.status_code in OK else b""
-            status = event.status_code
-        elif isinstance(event, h11.Data):
-            if fault is None:
-                yield bytes(event.data)
-            else:
-                fault += bytes(event.data)
-        elif isinstance(event, h11.EndOfMessage):
-            if fault is not None:
-                raise _refusal(status, fault)
-            return
+def _body(answer: BufferedReader) -> Iterator[bytes]:
+    """Yield the body of a good answer; raise what a bad one says.
+
+    Raises:
+        LocalError: what the daemon refused.
+        EOFError: the answer ends too early.
+        ValueError: it is no HTTP.
+    """
+    status = int(_line(answer).split(b" ", 2)[1])
+    headers = {}
+    while field := _line(answer):
+        name, _, value = field.partition(b":")
+        headers[name.strip().lower()] = value.strip().lower()
+    parts = _parts(answer, headers)
+    if status not in OK:
+        raise _refusal(status, b"".join(parts))
+    yield from parts
+
+
+def _parts(answer: BufferedReader, headers: dict[bytes, bytes]) -> Iterator[bytes]:
+    if headers.get(b"transfer-encoding") == b"chunked":
+        while size := int(_line(answer).split(b";")[0], 16):
+            yield from _exactly(answer, size)
+            if _line(answer):
+                raise ValueError("a chunk longer than it says")
+    elif b"content-length" in headers:
+        yield from _exactly(answer, int(headers[b"content-length"]))
+    else:
+        while part := answer.read1(READ_BYTES):
+            yield part
+
+
+def _exactly(answer: BufferedReader, size: int) -> Iterator[bytes]:
+    while size:
+        part = answer.read1(min(size, READ_BYTES))
+        if not part:
+            raise EOFError
+        size -= len(part)
+        yield part
+
+
+def _line(answer: BufferedReader) -> bytes:
+    line = answer.readline(LINE_MAX)
+    if not line.endswith(b"\n"):
+        raise EOFError
+    return line.rstrip(b"\r\n")
 
 
 def _refusal(status: int, body: bytes) -> LocalError:
@@ -177,7 +201,3 @@ def _decoded(data: bytes) -> Any:
         return json.loads(data)
     except ValueError:
         return None
-
-
-def _typed(value: Any) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)

@@ -33,7 +33,7 @@ def bench_command(session: Session, *, what: str) -> None:
     del what
     from passby.node.bench.ledger import run
 
-    figures: dict[str, Any] = run()
+    figures: dict[str, Any] = run(lambda part: session.note(f"measuring: {part}"))
     session.out(
         figures,
         lambda: [f"{clean(key)}  {_figure(value)}" for key, value in figures.items()],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from passby.node.cli import show
+from passby.node.cli.client import BrokenOffError
 from passby.node.cli.frame import Session, clean, command
 from passby.protocol.errors import Exit, LocalError, NotRunningError
 
@@ -59,7 +60,9 @@ def _detach(session: Session, join: tuple[str, ...], listen: tuple[str, ...]) ->
     import sys
 
     home = session.home
-    arguments = [sys.executable, "-m", "passby.node.cli", "up", "--json", "--home", str(home.path)]
+    # -P: what happens to lie in the working folder is not imported.
+    arguments = [sys.executable, "-P", "-m", "passby.node.cli", "up", "--json"]
+    arguments += ["--home", str(home.path)]
     for address in join:
         arguments += ["--join", address]
     for address in listen:
@@ -73,7 +76,6 @@ def _detach(session: Session, join: tuple[str, ...], listen: tuple[str, ...]) ->
             stdout=log,
             stderr=log,
             start_new_session=True,
-            cwd="/",
         )
     _await_answer(session, daemon, before)
     status = session.get("/v1/status")
@@ -147,6 +149,8 @@ def down_command(session: Session) -> None:
     pid = home.daemon_pid()
     try:
         session.post("/v1/shutdown")
+    except BrokenOffError:
+        pass  # it was quicker to stop than to say so
     except NotRunningError:
         if pid is None:
             raise

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -78,7 +76,7 @@ def distance(metres: int | None) -> str:
 
 def span(seconds: float) -> str:
     """Return a span of time in its two largest words: "3 min", "5 weeks"."""
-    whole = max(0, int(seconds))
+    whole = max(0, round(seconds))
     for size, word in (
         (7 * DAY_S, "week"),
         (DAY_S, "day"),
@@ -86,8 +84,8 @@ def span(seconds: float) -> str:
         (MINUTE_S, "min"),
         (1, "s"),
     ):
-        if whole >= 2 * size or (whole >= size and word != "week"):
-            count = whole // size
+        count = round(whole / size)
+        if count >= 2 or (whole >= size and word != "week"):
             plural = "s" if count != 1 and word in {"week", "day"} else ""
             return f"{count} {word}{plural}"
     return "0 s"
@@ -111,6 +109,10 @@ def until(at_ms: int | None) -> str:
 
 def width(text: str) -> int:
     """Return how many columns `text` takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
     return sum(
         0
         if unicodedata.combining(letter)
@@ -137,6 +139,8 @@ def table(
         for at, title in enumerate(titles)
     ]
     if squeeze is not None and sys.stdout.isatty():
+        import shutil
+
         over = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
         if over > 0:
             widths[squeeze] = max(12, widths[squeeze] - over)

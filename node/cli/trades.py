@@ -152,11 +152,12 @@ def _row(trade: dict[str, Any]) -> list[str]:
         if trade["role"] == "lister"
         else (leg.get("lister_name"), leg["lister"])
     )
-    if trade["your_turn"]:
-        following = click.style("you: " + clean(trade["your_turn"][0]["command"]), fg="yellow")
+    turns = [turn for turn in trade["your_turn"] if turn["step"] not in _WAYS_OUT]
+    if turns:
+        following = click.style("you: " + clean(turns[0]["command"]), fg="yellow")
     elif trade["waiting_for"]:
         wait = trade["waiting_for"][0]
-        following = f"{show.who(wait.get('name'), wait['party'])}: {clean(wait['step'])}"
+        following = f"{show.who(wait.get('name'), wait['party'])} {_step(wait['step'])}"
     else:
         following = "-"
     more = f" +{len(trade['legs']) - 1}" if len(trade["legs"]) > 1 else ""
@@ -176,6 +177,23 @@ def _row(trade: dict[str, Any]) -> list[str]:
 def trade_show(session: Session, *, trade: str) -> None:
     """Show one trade: what was agreed, every step so far, and the next."""
     _tell(session, session.get(f"/v1/trades/{session.identity(trade)}"))
+
+
+_WAYS_OUT = frozenset({"cancel", "release"})
+"""Steps that one may take, and that nobody waits for."""
+_STEPS = {
+    "reserve": "to accept",
+    "confirm": "to confirm (its node does)",
+    "commit": "to commit (its node does)",
+    "handover": "to hand over",
+    "receipt": "to say that it came",
+    "cancel": "to step back",
+    "release": "to let go",
+}
+
+
+def _step(name: str) -> str:
+    return _STEPS.get(name, clean(name))
 
 
 def _tell(session: Session, trade: dict[str, Any]) -> None:
@@ -215,11 +233,12 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
     for turn in trade["your_turn"]:
         by = f" (by {show.moment(turn['by_ms'])})" if turn.get("by_ms") else ""
         typed = clean(turn["command"]) + (f" --home {session.told}" if session.told else "")
-        pairs.append(("your turn", f"{click.style(typed, fg='yellow')}{by}"))
+        label = "you may" if turn["step"] in _WAYS_OUT else "your turn"
+        pairs.append((label, f"{click.style(typed, fg='yellow')}{by}"))
     for wait in trade["waiting_for"]:
         by = f" (by {show.moment(wait['by_ms'])})" if wait.get("by_ms") else ""
         pairs.append(
-            ("waits for", f"{show.who(wait.get('name'), wait['party'])}: {clean(wait['step'])}{by}")
+            ("waits for", f"{show.who(wait.get('name'), wait['party'])} {_step(wait['step'])}{by}")
         )
     if trade.get("code"):
         pairs.append(("your code", click.style(clean(trade["code"]), bold=True)))
