@@ -101,4 +101,4 @@ def redial_after_s(attempt: int, roll: float) -> float:
     neighbours of a node that returns do not all knock at once.
     """
     wait_s = min(limits.REDIAL_MAX_S, limits.REDIAL_FIRST_S * 2 ** min(attempt, 16))
-    return wait_s * (0.5 + roll)
+    return float(wait_s * (0.5 + roll))
