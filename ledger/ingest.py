@@ -263,9 +263,11 @@ def _admit_one(overlay: Overlay, record: Record, batch: Batch) -> Outcome:
     try:
         check_shape(entry.body)
         verdict = ingest(overlay, entry)
-        # A copy of what is held costs no signature check.
+        # A copy of what is held costs no signature check, and whose chain goes on has a key
+        # that was checked when it began.
         if not isinstance(verdict, Duplicate):
-            _check_key(overlay, entry)
+            if not isinstance(verdict, Append) or entry.seq == 1:
+                _check_key(overlay, entry)
             _check_signature(entry)
     except RemoteError as error:
         return Rejected(error)

@@ -81,11 +81,15 @@ _STRANGER: Final = _Author(0, None, None)
 
 
 def _chunked(members: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    start = 0
-    for size in _CHUNKS:
-        while len(members) - start >= size:
-            yield members[start : start + size]
-            start += size
+    """Cut `members` into chunks of the sizes in _CHUNKS, the last one filled by repeating."""
+    start, most = 0, _CHUNKS[0]
+    while (left := len(members) - start) > 0:
+        chunk = members[start : start + most]
+        if left < most:
+            size = next(size for size in reversed(_CHUNKS) if size >= left)
+            chunk = [*chunk, *[chunk[-1]] * (size - left)]
+        yield chunk
+        start += most
 
 
 class _Held:
@@ -291,7 +295,8 @@ class SqliteStore(SqliteReader):
             record = appended.record
             entry = record.entry
             body = entry.body
-            place = self._numbered(body.author) << SEQ_BITS | body.seq
+            number = self._numbers.get(body.author) or self._numbered(body.author)
+            place = number << SEQ_BITS | body.seq
             salt, payload = record.salt, record.payload
             entries += (
                 place,
@@ -431,9 +436,9 @@ class _Folds:
         body = entry.body
         kind = body.type
         if kind in TRADE_TYPES:
-            self._trades += (id8(trade_of(entry)), place)
             if kind == EntryType.PROPOSE:
                 self._proposes += (place, body.at_ms)
+            self._trades += (id8(trade_of(entry)), place)
         elif kind == EntryType.OFFER:
             self._until_ms[place] = _until_ms(entry)
         elif kind == EntryType.REQUEST:

@@ -47,7 +47,7 @@ from passby.protocol.types import EntryType
 from passby.protocol.units import Unit
 
 PAIRS: Final = 9
-ENTRIES: Final = 2560
+ENTRIES: Final = 7680
 BULK_ENTRIES: Final = 20_000
 AUTHORS: Final = 10
 GROUP: Final = 256
