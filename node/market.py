@@ -10,6 +10,7 @@ import numpy as np
 import trio
 
 from passby.geo.book import EVERYTHING, Book, subtree_label
+from passby.geo.categories import takes_in
 from passby.geo.cells import distance_m, unit_vector
 from passby.geo.lots import BookLot, Side, gtin14, offered, wanted
 from passby.geo.match import Match, matches_for_offer, matches_for_request
@@ -166,9 +167,12 @@ class Market:
         book = self.offers if side is Side.OFFER else self.requests
         now_ms, folded = self._clock(), text.casefold() if text else ""
         found: list[tuple[BookLot, int]] = []
-        for lot in islice(self._by_distance(book, category, radius_m), SHOWN_SCAN_MAX):
+        # Requests stand under their own category alone: what takes them in is looked at here.
+        label = category if side is Side.OFFER else None
+        for lot in islice(self._by_distance(book, label, radius_m), SHOWN_SCAN_MAX):
             if (
-                (gtin is None or lot.gtin == gtin14(gtin))
+                (category is None or takes_in(category, lot.category))
+                and (gtin is None or lot.gtin == gtin14(gtin))
                 and (own is None or (lot.author == self._chains.author) is own)
                 and lot.remaining > 0
                 and lot.until_ms >= now_ms

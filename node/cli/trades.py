@@ -152,11 +152,12 @@ def _row(trade: dict[str, Any]) -> list[str]:
         if trade["role"] == "lister"
         else (leg.get("lister_name"), leg["lister"])
     )
-    turns = [turn for turn in trade["your_turn"] if turn["step"] not in _WAYS_OUT]
+    turns = [turn for turn in trade["your_turn"] if not _is_way_out(trade, turn)]
+    waits = [wait for wait in trade["waiting_for"] if not _is_way_out(trade, wait)]
     if turns:
         following = click.style("you: " + clean(turns[0]["command"]), fg="yellow")
-    elif trade["waiting_for"]:
-        wait = trade["waiting_for"][0]
+    elif waits:
+        wait = waits[0]
         following = f"{show.who(wait.get('name'), wait['party'])} {_step(wait['step'])}"
     else:
         following = "-"
@@ -190,6 +191,16 @@ _STEPS = {
     "cancel": "to step back",
     "release": "to let go",
 }
+
+
+def _is_way_out(trade: dict[str, Any], step: dict[str, Any]) -> bool:
+    """Tell whether nobody waits for a step: stepping back, or giving the goods back."""
+    if step["step"] == "handover":
+        number = step.get("number")
+        if number is None:  # whoever has the goods already can only hand them back
+            return all(leg["handed_over"] for leg in trade["legs"])
+        return any(leg["handed_over"] for leg in trade["legs"] if leg["number"] == number)
+    return step["step"] in _WAYS_OUT
 
 
 def _step(name: str) -> str:
@@ -233,9 +244,11 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
     for turn in trade["your_turn"]:
         by = f" (by {show.moment(turn['by_ms'])})" if turn.get("by_ms") else ""
         typed = clean(turn["command"]) + (f" --home {session.told}" if session.told else "")
-        label = "you may" if turn["step"] in _WAYS_OUT else "your turn"
+        label = "you may" if _is_way_out(trade, turn) else "your turn"
         pairs.append((label, f"{click.style(typed, fg='yellow')}{by}"))
     for wait in trade["waiting_for"]:
+        if _is_way_out(trade, wait):
+            continue
         by = f" (by {show.moment(wait['by_ms'])})" if wait.get("by_ms") else ""
         pairs.append(
             ("waits for", f"{show.who(wait.get('name'), wait['party'])} {_step(wait['step'])}{by}")
