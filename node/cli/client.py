@@ -58,8 +58,13 @@ class Client:
             NotRunningError: no daemon answers on this home.
             LocalError: what the daemon refuses, with its hint and exit code.
         """
-        answer = b"".join(self._exchange(method, path, body, query, within_s))
-        return _decoded(answer)
+        answer = _decoded(b"".join(self._exchange(method, path, body, query, within_s)))
+        if answer is None:
+            raise BrokenOffError(
+                "The daemon answered what is no JSON.",
+                "The daemon and this command may be of different versions: restart the daemon.",
+            )
+        return answer
 
     def lines(self, path: str, query: dict[str, Any] | None = None) -> Iterator[str]:
         """Yield the lines of an answer as they come, for NDJSON and event streams.
@@ -144,14 +149,17 @@ def _body(answer: BufferedReader) -> Iterator[bytes]:
         EOFError: the answer ends too early.
         ValueError: it is no HTTP.
     """
-    status = int(_line(answer).split(b" ", 2)[1])
+    version, _, rest = _line(answer).partition(b" ")
+    if not version.startswith(b"HTTP/1."):
+        raise ValueError("no HTTP")
+    status = int(rest[:3])
     headers = {}
     while field := _line(answer):
         name, _, value = field.partition(b":")
         headers[name.strip().lower()] = value.strip().lower()
     parts = _parts(answer, headers)
     if status not in OK:
-        raise _refusal(status, b"".join(parts))
+        raise _refusal(status, _decoded(b"".join(parts)))
     yield from parts
 
 
@@ -169,7 +177,7 @@ def _parts(answer: BufferedReader, headers: dict[bytes, bytes]) -> Iterator[byte
 
 
 def _exactly(answer: BufferedReader, size: int) -> Iterator[bytes]:
-    while size:
+    while size > 0:
         part = answer.read1(min(size, READ_BYTES))
         if not part:
             raise EOFError
@@ -184,8 +192,8 @@ def _line(answer: BufferedReader) -> bytes:
     return line.rstrip(b"\r\n")
 
 
-def _refusal(status: int, body: bytes) -> LocalError:
-    match _decoded(body):
+def _refusal(status: int, answer: Any) -> LocalError:
+    match answer:
         case {"error": {"message": str(message), "exit_code": int(code)} as error}:
             known = Exit(code) if code in list(Exit) else Exit.FAILED
             return LocalError(message, str(error.get("hint") or ""), known)
@@ -199,5 +207,5 @@ def _refusal(status: int, body: bytes) -> LocalError:
 def _decoded(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (RecursionError, ValueError):
         return None
