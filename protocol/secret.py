@@ -43,7 +43,9 @@ def stretch(code: str, propose: bytes, giver: bytes, holder: bytes) -> bytes:
     words = unicodedata.normalize("NFC", code).lower().replace("-", " ").split()
     unknown = [word for word in words if word not in _KNOWN]
     if unknown:
-        raise UsageError(f"“{unknown[0]}” is not a code word.", "Ask for the four words again.")
+        raise UsageError(
+            f"“{unknown[0][:20]}” is not a code word.", "Ask for the four words again."
+        )
     if len(words) != CODE_WORDS:
         raise UsageError(f"A code has {CODE_WORDS} words, not {len(words)}.")
     salt = hashlib.sha256(propose + giver + holder).digest()[: pwhash.argon2id.SALTBYTES]

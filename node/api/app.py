@@ -91,7 +91,7 @@ async def _body(request: Request, kind: type[T]) -> T:
         raise UsageError(f"A request may have {API_BODY_MAX} bytes.", "Send fewer at a time.")
     try:
         return msgspec.json.decode(bytes(data) or b"{}", type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"The request cannot be read: {error}.") from None
 
 
@@ -285,5 +285,5 @@ def _whole(request: Request, name: str, default: int | None) -> int | None:
     if text is None or not text:
         return default
     if not text.isascii() or not text.isdigit() or len(text) > 16:
-        raise UsageError(f"{name} is a whole number, not “{text[:20]}”.")
+        raise UsageError(f"The {name} is a whole number, not “{text[:20]}”.")
     return int(text)

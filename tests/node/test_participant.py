@@ -186,7 +186,7 @@ async def test_nobody_leaves_a_confirmed_trade_by_cancel(lane: Street) -> None:
     ann, ben = await lane.settle("ann", "ben")
     _, trade = await confirmed(ann, ben)
     for household in (ann, ben):
-        with pytest.raises(RefusedError, match="lister's turn|own turn: hand over"):
+        with pytest.raises(RefusedError, match=r"lister's turn|own turn: hand over"):
             await household.participant.desk.cancel(trade)
 
 
@@ -280,7 +280,7 @@ async def test_a_step_out_of_turn_says_whose_turn_it_is(lane: Street) -> None:
             await step
     await ann.participant.desk.accept(trade)
     await ben.sees(trade, State.CONFIRMED)
-    with pytest.raises(RefusedError, match="lister's turn .*: hand over"):
+    with pytest.raises(RefusedError, match=r"lister's turn .*: hand over"):
         await ben.participant.desk.receive(trade, 473)
 
 
