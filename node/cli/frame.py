@@ -17,7 +17,7 @@ from passby.protocol.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from passby.node.cli.client import Client
+    from passby.node.client import Client
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -82,7 +82,7 @@ class Session:
     @functools.cached_property
     def client(self) -> Client:
         """What speaks with the daemon of this home."""
-        from passby.node.cli.client import Client
+        from passby.node.client import Client
 
         return Client(self.home, self.line("up"))
 

@@ -119,6 +119,7 @@ class _Load:
         self, drafts: Iterator[Draft | BadRow], first: int, advance: Callable[[int], None]
     ) -> None:
         from passby.node.imports import BadRow
+        from passby.node.imports.listed import lot_of
 
         for row in drafts:
             if row.line < first:
@@ -186,56 +187,6 @@ class _Load:
             answer, lambda: [f"{self.taken:,} {verb}, {len(self.bad):,} left out, {seconds:.1f} s."]
         )
         return Exit.DONE if self.taken else Exit.REFUSED
-
-
-def lot_of(draft: Draft) -> dict[str, Any]:
-    """Return a draft as the local API takes it.
-
-    Raises:
-        UsageError: a place that is neither a point nor a cell.
-    """
-    from passby.protocol.payloads import Offer
-
-    payload = draft.payload
-    lot: dict[str, Any] = {
-        "side": "offer" if isinstance(payload, Offer) else "request",
-        "name": payload.name,
-        "category": payload.category,
-        "unit": payload.unit.value,
-        "amount": draft.amount,
-        "price": {
-            "minor": payload.price.minor,
-            "per_amount": payload.price.per_amount,
-            "currency": payload.price.currency,
-        },
-        "minimum": payload.minimum,
-        "until_ms": draft.until_ms,
-        "gtin": payload.gtin,
-        "brand": payload.brand,
-        "condition": payload.condition and payload.condition.value,
-        "radius_m": payload.radius_m,
-        "text": payload.text,
-    }
-    if payload.window:
-        lot["window"] = {
-            "from_ms": payload.window.from_ms,
-            "until_ms": payload.window.until_ms,
-        }
-    if isinstance(payload, Offer):
-        lot |= {
-            "step": payload.step,
-            "best_before_ms": payload.best_before_ms,
-            "pay": list(payload.pay) or None,
-        }
-    else:
-        lot |= {"needed_until_ms": payload.needed_until_ms, "margin_s": payload.margin_s or None}
-    if draft.at is not None:
-        lot |= {"lat": draft.at.lat, "lon": draft.at.lon}
-    elif draft.place is not None:
-        from passby.geo.cells import cell_text, parse_place
-
-        lot["cell"] = cell_text(parse_place(draft.place))
-    return {key: value for key, value in lot.items() if value is not None}
 
 
 def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:

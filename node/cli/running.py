@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from passby.node.cli import show
-from passby.node.cli.client import BrokenOffError
 from passby.node.cli.frame import Session, clean, command
+from passby.node.client import BrokenOffError
 from passby.protocol.errors import Exit, LocalError, NotRunningError
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from passby.geo.cells import cell_at, cell_text
 from passby.geo.rings import ring
-from passby.node.cli.loading import lot_of
 from passby.node.clock import machine_clock
 from passby.node.config import with_value
 from passby.node.demo.street import Neighbour, free_ports, wait_for
 from passby.node.imports import BadRow, Reading, read_file
+from passby.node.imports.listed import lot_of
 from passby.protocol.errors import LocalError
 
 AMSTERDAM: Final = (52.375, 4.884)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from passby.node.cli.client import Client
+from passby.node.client import Client
 from passby.node.config import Config
 from passby.node.home import Home
 from passby.protocol.errors import LocalError

@@ -99,7 +99,7 @@ def test_status_imports_nothing_that_takes_long() -> None:
     code = (
         "import sys\nfrom passby.node.cli import run\n"
         "run(['--home', '/nowhere/at/all', 'status'])\n"
-        "import passby.node.cli.client, passby.node.cli.running, passby.node.cli.show\n"
+        "import passby.node.client, passby.node.cli.running, passby.node.cli.show\n"
         "print(*sys.modules, sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passby.node.cli.client import BrokenOffError, Client
+from passby.node.client import BrokenOffError, Client
 from passby.node.home import Home
 from passby.protocol.errors import LocalError, RefusedError
 
