@@ -116,7 +116,7 @@ class OwnAppend(Request[list[Record]]):
     def judge(self, view: Overlay) -> Batch:
         """As `Request.judge`."""
         records = self._make(view)
-        batch = admit(view, records, Check.EACH)
+        batch = admit(view, records, Check.OWN)
         for record, outcome in zip(records, batch.outcomes, strict=True):
             assert record.entry.author == self.own, "an own append of another author's entry"
             assert isinstance(outcome, Append), f"an own entry that is not appended: {outcome}"
