@@ -85,6 +85,30 @@ SYNC_RETRY_MAX_S: Final = 10
 STREAM_WRITE_MAX: Final = 65_507
 """Larger single writes are split by the muxer into frames that noise splits again."""
 
+# --- checkpoints and witnesses ---------------------------------------------------------
+TREE_SIZE_MAX: Final = 2**63 - 1
+"""The largest size that a checkpoint may name; SQLite's largest integer, too."""
+PROOF_HASHES_MAX: Final = 63
+"""Hashes of one inclusion or consistency proof: C2SP's bound, and enough for TREE_SIZE_MAX."""
+NOTE_MAX: Final = 128 * 1024
+"""One signed note: C2SP asks for room for 16 signatures, which may be of 5 kB each."""
+NOTE_SIGNATURES_MAX: Final = 64
+"""Signature lines of one note; each that names a known key costs a verification."""
+KEY_NAME_MAX: Final = 255
+"""Bytes of a key's name; C2SP's newer cosignatures have one byte for the length."""
+ADD_CHECKPOINT_MAX: Final = NOTE_MAX + 4 * 1024
+"""One request to a witness: a note, and 63 hashes of 45 bytes before it."""
+WITNESS_REPLY_MAX: Final = 16 * 1024
+"""One answer of a witness: a few signature lines of at most 5 kB."""
+COSIGNATURE_AHEAD_MAX_S: Final = 120
+"""A cosignature dated further ahead by the own clock is not counted yet."""
+FORK_PROOF_MAX: Final = FRAME_MAX
+"""Two sides of a fork; a run of 256 small entries, or a note with its proof, on each."""
+POLICY_MAX: Final = 64 * 1024
+"""Bytes of a policy file: a hundred witnesses with their comments."""
+POLICY_NAMES_MAX: Final = 256
+"""Witnesses and groups of one policy; C2SP asks for room for 32 of each."""
+
 # --- network ---------------------------------------------------------------------------
 STREAM_READ_MAX: Final = 64 * 1024
 """One read from a stream; the muxer would hand out megabytes at once."""
