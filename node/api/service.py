@@ -77,7 +77,10 @@ class Service:
         trades = node.desk.open_trades()
         now_ms = node.clock()
         mine = sum(
-            any(step.party == me and not step.automatic for step in turns(trade, now_ms))
+            any(
+                step.party == me and not step.automatic and not step.back
+                for step in turns(trade, now_ms)
+            )
             for trade in trades
         )
         head = node.chains.heads.get(me)

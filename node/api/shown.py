@@ -101,7 +101,8 @@ class Shown:
     def trade(self, trade: Trade, *, entries: bool = False) -> Json:
         """Return a trade as this device sees it, with its entries in order if asked."""
         me, now_ms = self._chains.author, self._clock()
-        steps = turns(trade, now_ms)
+        # A return is open to whoever holds goods; it is nobody's turn until they want it.
+        steps = [step for step in turns(trade, now_ms) if not step.back]
         shown: Json = {
             "id": trade.id.hex(),
             "state": str(trade.state),
