@@ -214,7 +214,7 @@ class Desk:
         """
         async with self._writing:
             trade = self.trade(trade_id)
-            numbers = [s.number for s in self._mine(trade, EntryType.HANDOVER)]
+            numbers = [s.number for s in self._mine(trade, EntryType.HANDOVER) if not s.back]
             if not numbers:
                 raise self._out_of_turn(trade, EntryType.HANDOVER)
             leg = trade.legs[numbers[0] - 1]
@@ -510,8 +510,10 @@ def _check_amount(offer: Offer, amount: int, remaining: int) -> None:
         raise RefusedError(f"Only {remaining} is left of this lot, not {amount}.")
     if amount < min(offer.minimum, remaining) or amount < 1:
         raise RefusedError(f"At least {offer.minimum} must be taken of this lot.")
-    if amount % offer.step and amount != remaining:
-        raise RefusedError(f"This lot is handed out in steps of {offer.step}.")
+    if (amount - offer.minimum) % offer.step and amount != remaining:
+        raise RefusedError(
+            f"This lot is handed out from {offer.minimum} on in steps of {offer.step}."
+        )
 
 
 def _handover_until(offer: Offer, now_ms: int) -> int:
