@@ -13,18 +13,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import cast
 
 import structlog
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve as serve_http
-from hypercorn.typing import ASGIFramework
 
 from passby.geo.cells import parse_cell, topic_cell
 from passby.node.api.app import make_app
 from passby.node.api.service import Service
+from passby.node.api.serving import serve_on
 from passby.node.clock import machine_clock
 from passby.node.home import Home
 from passby.node.invite import Invite
@@ -107,26 +103,8 @@ async def _answer(
 ) -> None:
     """Serve the local API on the home's socket until `stop` is set."""
     path = home.prepare_socket()
-    service = Service(
-        participant,
-        home.path,
-        radius_m,
-        stop.set,
-        lambda: storage.refusal,
-    )
-    config = HypercornConfig()
-    config.bind = [f"unix:{path}"]
-    config.umask = 0o177
-    config.graceful_timeout = 1
-    config.accesslog = None
-    config.errorlog = logging.getLogger("hypercorn.error")
-    try:
-        # Starlette's and hypercorn's spellings of the one ASGI type differ.
-        app = cast("ASGIFramework", make_app(service))
-        await serve_http(app, config, mode="asgi", shutdown_trigger=stop.wait)
-    finally:
-        with suppress(OSError):
-            path.unlink()
+    service = Service(participant, home.path, radius_m, stop.set, lambda: storage.refusal)
+    await serve_on(path, make_app(service), stop.wait)
 
 
 async def _join(participant: Participant, address: str) -> None:

@@ -236,6 +236,8 @@ API_LOTS_MAX: Final = 500
 """Lots in one request: one transaction of a few milliseconds."""
 API_LIST_MAX: Final = 1000
 """Members of one list in an answer."""
+API_LEAVE_WITHIN_S: Final = 1
+"""How long a stopping node goes on answering whom it has begun to answer."""
 EVENTS_WAITING_MAX: Final = 256
 """Events held for one reader of the event stream; a slower one is cut off."""
 EVENT_READERS_MAX: Final = 32
