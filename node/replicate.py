@@ -174,11 +174,15 @@ class Replication:
         link = _Link(stream.peer, stream, session)
         former = self._links.get(link.peer)
         if former is not None:
-            # The peer has lost the old stream before we noticed.
-            await former.stream.reset()
+            self._drop(former)
+        # Before anything is awaited: of streams opened all at once each must find the one
+        # before it, or all but two would live on with nobody to end them.
         self._links[link.peer] = link
         fault: RemoteError | None = None
         try:
+            if former is not None:
+                # The peer has lost the old stream before we noticed.
+                await former.stream.reset()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, link, nursery.cancel_scope)
                 try:
@@ -294,6 +298,9 @@ class Replication:
 
     def _follow(self, link: _Link, author: bytes) -> bool:
         session = link.session
+        # A session that another has replaced still hears what had come: nothing depends on it.
+        if self._links.get(link.peer) is not link:
+            return False
         if self._chains.is_frozen(author) or session.is_asking(author) or not session.can_ask:
             return False
         session.follow(author, self._chains.head_seq(author) + 1)
