@@ -82,6 +82,13 @@ SYNC_STALL_S: Final = 1.0
 """A head that was named and has not come after this is fetched from whoever named it."""
 SYNC_RETRY_MAX_S: Final = 10
 """The longest pause before sync with a connected peer is tried again."""
+PROOF_ELEMENTS_MAX: Final = 3
+"""Every breach is shown by at most three signed entries."""
+PROOF_CONTEXT_MAX: Final = 64
+"""Entries that a breach of a trade is judged by: propose, offers, and causes with their own."""
+PROOF_MAX: Final = 900_000
+"""Three runs of RUN_MAX bodies and PROOF_CONTEXT_MAX beside: nobody can grow a proof past it by
+signing every 256th entry only."""
 STREAM_WRITE_MAX: Final = 65_507
 """Larger single writes are split by the muxer into frames that noise splits again."""
 
@@ -178,6 +185,12 @@ IMPORT_FILE_MAX: Final = 64 * 1024 * 1024
 """A file of a million products; JSON is held in memory while it is read."""
 IMPORT_PAY_MAX: Final = 8
 """Ways of paying taken from one entry."""
+BUNDLE_MAX: Final = 64 * 1024 * 1024
+"""A bundle: a lot of a hundred thousand entries; it is held in memory while it is checked."""
+BUNDLE_PROOFS_MAX: Final = 256
+"""Proofs in one bundle: one for each party of a trade, or an author's breaches of trades."""
+BUNDLE_TRADES_MAX: Final = 10_000
+"""Trades looked at for breaches of one author, the newest first: some seconds."""
 
 # --- time ------------------------------------------------------------------------------
 CLOCK_SKEW_MAX_S: Final = 60
