@@ -122,5 +122,5 @@ class Village:
     async def until_converged(self, within_s: float) -> None:
         """Wait, on virtual time, until `converged`; TooSlowError if that takes too long."""
         with trio.fail_after(within_s):
-            while not self.converged():
+            while not self.converged():  # noqa: ASYNC110  # nobody can tell of this; time is virtual
                 await trio.sleep(0.25)
