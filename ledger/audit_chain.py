@@ -13,11 +13,12 @@ after the last damage; before that the missing part might explain it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from passby.ledger.chain import ChainRule, Evidence, Head
 from passby.ledger.findings import Finding, Report, Severity
+from passby.ledger.store import Derived, until_ms
 from passby.protocol.codec import decode, encode
 from passby.protocol.entry import Entry, Record, parse_entry, payload_hash
 from passby.protocol.errors import DamagedError, RemoteError
@@ -35,6 +36,8 @@ from passby.protocol.stock import (
 )
 from passby.protocol.types import TRADE_TYPES, EntryType, check_shape
 
+SEQS_SHOWN: Final = 8
+"""Places of one finding: enough to look at."""
 GAP_MAX: Final = 4096
 """Places looked at in a row without an entry, before the rest of a chain counts as missing: a
 flipped bit in a stored head would otherwise have us look at four thousand million."""
@@ -61,8 +64,11 @@ class AuditSource(Protocol):
     def frozen(self) -> dict[bytes, int]:
         """As `Reader.frozen`."""
 
-    def lot(self, offer_id: bytes) -> LotStock | None:
-        """As `Reader.lot`."""
+    def erased(self, author: bytes) -> frozenset[int]:
+        """As `Reader.erased`."""
+
+    def derived(self, author: bytes) -> Derived:
+        """As `Reader.derived`."""
 
     def trade(self, propose_id: bytes) -> list[Record]:
         """As `Reader.trade`."""
@@ -98,6 +104,9 @@ class ChainAudit:
         self._damaged_to = 0
         """The last seq that is missing, unreadable or vouched for by nobody."""
         self._broken_lots: set[int] = set()
+        self._erased: frozenset[int] = frozenset()
+        self._until_ms: dict[int, int] = {}
+        self._proposes: dict[int, int] = {}
 
     @property
     def whole(self) -> bool:
@@ -108,6 +117,7 @@ class ChainAudit:
         """Replay the chain that the store says ends in `head`."""
         seq = 1
         empty = 0
+        self._erased = source.erased(self.author)
         while True:
             try:
                 records = source.run(self.author, seq, SEQ_MAX, CREDIT_MAX)
@@ -176,7 +186,12 @@ class ChainAudit:
             self._take_stock(entry)
         if body.type == EntryType.OFFER:
             self.offers[seq] = entry.id
+            self._until_ms[seq] = until_ms(entry)
+        elif body.type == EntryType.REQUEST:
+            self._until_ms[seq] = until_ms(entry)
         elif body.type in TRADE_TYPES:
+            if body.type == EntryType.PROPOSE:
+                self._proposes[seq] = body.at_ms
             propose = entry.id if body.type == EntryType.PROPOSE else body.refs[0]
             self.trade_entries[seq] = (propose, entry.id)
         self.last = entry
@@ -193,8 +208,15 @@ class ChainAudit:
                 )
             return
         if record.payload is None or record.salt is None:
-            self._report.erased += 1
+            if body.seq in self._erased:
+                self._report.erased += 1
+            else:
+                self._report.unsent += 1
             return
+        if body.seq in self._erased:
+            self._note(
+                Severity.CORRUPT, f"the payload of entry {body.seq} was erased, and is here", body.seq
+            )
         if (
             len(record.payload) != body.payload_len
             or payload_hash(record.salt, record.payload) != body.payload_hash
@@ -205,9 +227,9 @@ class ChainAudit:
                 body.seq,
             )
             return
-        if body.type == EntryType.GENESIS and not _opens(record.payload, entry):
+        if body.type == EntryType.GENESIS and not opens(record.payload, entry):
             self._accusations.append(_Accusation("a certificate that is not the device's", (1,)))
-        elif body.type == EntryType.PROPOSE and not _agrees(record.payload, entry):
+        elif body.type == EntryType.PROPOSE and not agrees(record.payload, entry):
             self._accusations.append(
                 _Accusation("terms that are not those of its terms hash", (body.seq,))
             )
@@ -294,22 +316,38 @@ class ChainAudit:
                 self._note(Severity.CORRUPT, "the stored head is not the chain's", head.seq)
         if not self.whole:
             return
-        for seq, lot in self.lots.items():
-            if seq in self._broken_lots:
-                continue
-            try:
-                held = source.lot(lot.lot_id)
-            except DamagedError:
-                held = None
-            if held != lot:
-                self._note(
-                    Severity.CORRUPT,
-                    f"what is stored of lot {seq} is not what its entries say",
-                    seq,
-                )
+        try:
+            held = source.derived(self.author)
+        except DamagedError as error:
+            self._note(Severity.CORRUPT, error.message)
+            return
+        kept = [
+            {seq: lot for seq, lot in lots.items() if seq not in self._broken_lots}
+            for lots in (self.lots, held.lots)
+        ]
+        reserves = [
+            {seq: one for seq, one in found.items() if one.lot_seq not in self._broken_lots}
+            for found in (self.reserves, held.reserves)
+        ]
+        self._hold("lots", *kept)
+        self._hold("reserves", *reserves)
+        self._hold("last days", self._until_ms, held.until_ms)
+        self._hold("proposes", self._proposes, held.proposes)
+
+    def _hold(self, what: str, made: Mapping[int, object], stored: Mapping[int, object]) -> None:
+        if made == stored:
+            return
+        differ = [
+            seq for seq in sorted(made.keys() | stored.keys()) if made.get(seq) != stored.get(seq)
+        ]
+        self._note(
+            Severity.CORRUPT,
+            f"what is stored of its {what} is not what its entries say",
+            *differ[:SEQS_SHOWN],
+        )
 
 
-def _opens(payload: bytes, entry: Entry) -> bool:
+def opens(payload: bytes, entry: Entry) -> bool:
     """Tell whether a genesis' payload shows what the genesis committed to, if it shows any."""
     try:
         shown = decode_payload(payload, Genesis)
@@ -325,7 +363,7 @@ def _opens(payload: bytes, entry: Entry) -> bool:
     return certificate.device == entry.author and entry.body.facts == (commitment,)
 
 
-def _agrees(payload: bytes, entry: Entry) -> bool:
+def agrees(payload: bytes, entry: Entry) -> bool:
     """Tell whether a propose's terms are those its facts commit to, unknown keys and all.
 
     A payload that shows no terms is sealed to the parties, and says nothing to others.

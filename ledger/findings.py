@@ -49,14 +49,16 @@ class Report:
 
     Every entry looked at is counted once: `verified` are those that a signature vouches for,
     their own or one that links to them, `unverified` the others. `missing` entries are named
-    by the store and not there. `erased` counts payloads that are not held, which leaves
-    nothing unproven; `trusted` is history that only witnesses vouch for.
+    by the store and not there. Of payloads, `erased` counts those forgotten here on purpose, and
+    `unsent` those that never arrived, since whoever sent the entry had none; neither leaves
+    anything unproven. `trusted` is history that only witnesses vouch for.
     """
 
     verified: int = 0
     unverified: int = 0
     trusted: int = 0
     erased: int = 0
+    unsent: int = 0
     missing: int = 0
     chains: int = 0
     trades: int = 0

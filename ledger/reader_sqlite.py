@@ -14,6 +14,7 @@ from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, damaged, faults
 from passby.ledger.store import (
     AmbiguousError,
     Counts,
+    Derived,
     HeldLot,
     bounded_run,
     prefix_bytes,
@@ -21,7 +22,7 @@ from passby.ledger.store import (
 from passby.protocol.entry import SALT_BYTES, Entry, Record, parse_entry, payload_hash
 from passby.protocol.errors import RemoteError
 from passby.protocol.limits import RUN_MAX
-from passby.protocol.stock import LotStock
+from passby.protocol.stock import LotStock, Reserve
 from passby.protocol.types import EntryType
 
 _PAGE: Final = 512
@@ -75,16 +76,21 @@ class SqliteReader:
         row = self._one("SELECT number FROM authors WHERE key = ?", (author,))
         return None if row is None else int(row[0])
 
-    def _record(self, place: int, raw: bytes, carried: bytes | None) -> Record:
+    def _record(self, place: int, raw: bytes, carried: bytes | None, head8: int) -> Record:
         """Read a stored record; our hashes are the integrity check of the file."""
         try:
             entry = parse_entry(raw)
-        except RemoteError as error:
+        # A flipped bit can give a column another type than its table has.
+        except (RemoteError, TypeError) as error:
             raise damaged(self.path, f"the entry at {place:#x} is not readable: {error}") from None
         if entry.seq != place & SEQ_MASK:
             raise damaged(self.path, f"the entry at {place:#x} says it is number {entry.seq}")
-        if not carried:
+        if id8(entry.id) != head8:
+            raise damaged(self.path, f"the entry at {place:#x} has another id than when it came")
+        if carried is None or carried == b"":
             return Record(entry)
+        if not isinstance(carried, bytes):
+            raise damaged(self.path, f"the payload at {place:#x} is no bytes")
         salt, payload = carried[:SALT_BYTES], carried[SALT_BYTES:]
         if payload_hash(salt, payload) != entry.body.payload_hash:
             raise damaged(self.path, f"the payload at {place:#x} is not the one committed to")
@@ -96,7 +102,7 @@ class SqliteReader:
         row = self._one(
             "SELECT seq, head_id, at_ms FROM authors WHERE key = ? AND seq > 0", (author,)
         )
-        return None if row is None else Head(*row)
+        return None if row is None else self._head(*row)
 
     def heads(self) -> Iterator[tuple[bytes, Head]]:
         """As `Reader.heads`."""
@@ -106,14 +112,15 @@ class SqliteReader:
             " ORDER BY key LIMIT ?",
             (after, _PAGE),
         ):
-            for key, seq, head_id, at_ms in rows:
-                yield key, Head(seq, head_id, at_ms)
+            for key, *head in rows:
+                self._expect(bytes, key)
+                yield key, self._head(*head)
             after = rows[-1][0]
 
     def record(self, entry_id: bytes) -> Record | None:
         """As `Reader.record`."""
         for row in self._all(
-            "SELECT place, raw, carried FROM entries WHERE id8 = ?", (id8(entry_id),)
+            "SELECT place, raw, carried, id8 FROM entries WHERE id8 = ?", (id8(entry_id),)
         ):
             record = self._record(*row)
             if record.entry.id == entry_id:
@@ -124,7 +131,7 @@ class SqliteReader:
         """As `Reader.find`."""
         least, greatest = prefix_bytes(prefix)
         rows = self._all(
-            "SELECT place, raw, carried FROM entries WHERE id8 BETWEEN ? AND ? LIMIT 64",
+            "SELECT place, raw, carried, id8 FROM entries WHERE id8 BETWEEN ? AND ? LIMIT 64",
             (id8(least), id8(greatest)),
         )
         found = [
@@ -142,7 +149,7 @@ class SqliteReader:
         if number is None or not 1 <= seq <= SEQ_MASK:
             return None
         row = self._one(
-            "SELECT place, raw, carried FROM entries WHERE place = ?", (number << SEQ_BITS | seq,)
+            "SELECT place, raw, carried, id8 FROM entries WHERE place = ?", (number << SEQ_BITS | seq,)
         )
         return None if row is None else self._record(*row)
 
@@ -154,17 +161,17 @@ class SqliteReader:
         first = number << SEQ_BITS | max(from_seq, 1)
         with faults(self.path):
             rows = self._db.execute(
-                "SELECT place, raw, carried, checked FROM entries WHERE place BETWEEN ? AND ?"
+                "SELECT place, raw, carried, id8, checked FROM entries WHERE place BETWEEN ? AND ?"
                 " ORDER BY place",
                 (first, min(first + RUN_MAX - 1, number << SEQ_BITS | SEQ_MASK)),
             )
             return bounded_run(self._in_a_row(rows, first), to_seq, max_bytes)
 
     def _in_a_row(self, rows: Iterable[Any], first: int) -> Iterator[tuple[Record, bool]]:
-        for expected, (place, raw, carried, checked) in enumerate(rows, first):
+        for expected, (place, raw, carried, id8_, checked) in enumerate(rows, first):
             if place != expected:
                 return
-            yield self._record(place, raw, carried), bool(checked)
+            yield self._record(place, raw, carried, id8_), bool(checked)
 
     def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
         """As `Reader.log`."""
@@ -173,7 +180,7 @@ class SqliteReader:
             return []
         before = SEQ_MASK if before_seq is None else min(max(before_seq - 1, 0), SEQ_MASK)
         rows = self._all(
-            "SELECT place, raw, carried FROM entries WHERE place BETWEEN ? AND ?"
+            "SELECT place, raw, carried, id8 FROM entries WHERE place BETWEEN ? AND ?"
             " ORDER BY place DESC LIMIT ?",
             (number << SEQ_BITS, number << SEQ_BITS | before, limit),
         )
@@ -187,10 +194,16 @@ class SqliteReader:
             " JOIN authors a ON a.number = e.author WHERE ?1 IS NULL OR a.key = ?1 ORDER BY a.key",
             (author,),
         )
-        return [
-            Evidence(key, seq, Proof(proof), rule, self._elements(elements))
-            for key, seq, proof, rule, elements in rows
-        ]
+        return [self._evidence(*row) for row in rows]
+
+    def _evidence(self, key: Any, seq: Any, proof: Any, rule: Any, elements: Any) -> Evidence:
+        self._expect(bytes, key, elements)
+        self._expect(int, seq)
+        self._expect(str, rule)
+        try:
+            return Evidence(key, seq, Proof(proof), rule, self._elements(elements))
+        except ValueError:
+            raise damaged(self.path, f"a proof of a kind {proof!r}") from None
 
     def _elements(self, packed: bytes) -> tuple[tuple[Entry, ...], ...]:
         try:
@@ -202,7 +215,11 @@ class SqliteReader:
 
     def frozen(self) -> dict[bytes, int]:
         """As `Reader.frozen`."""
-        return dict(self._all("SELECT key, frozen_from FROM authors WHERE frozen_from IS NOT NULL"))
+        found = self._all("SELECT key, frozen_from FROM authors WHERE frozen_from IS NOT NULL")
+        for key, seq in found:
+            self._expect(bytes, key)
+            self._expect(int, seq)
+        return dict(found)
 
     # --- folds -------------------------------------------------------------------------
     def lot(self, offer_id: bytes) -> LotStock | None:
@@ -213,32 +230,46 @@ class SqliteReader:
             (id8(offer_id),),
         ):
             if found_id == offer_id:
-                lot_seq = place & SEQ_MASK
-                return LotStock(found_id, lot_seq, last_seq, remaining, reserved, bool(closed))
+                return self._lot(place, found_id, last_seq, remaining, reserved, closed)
         return None
+
+    def _lot(self, place: int, *fields: Any) -> LotStock:
+        lot_id, last_seq, remaining, reserved, closed = fields
+        self._expect(bytes, lot_id)
+        self._expect(int, place, last_seq, remaining, reserved, closed)
+        return LotStock(lot_id, place & SEQ_MASK, last_seq, remaining, reserved, bool(closed))
+
+    def _expect(self, kind: type, *found: Any) -> None:
+        """Raise DamagedError where a column holds what its table does not allow."""
+        if not all(isinstance(value, kind) for value in found):
+            raise damaged(self.path, f"a column of {kind.__name__} holds another type")
+
+    def _head(self, seq: Any, head_id: Any, at_ms: Any) -> Head:
+        self._expect(int, seq, at_ms)
+        self._expect(bytes, head_id)
+        return Head(seq, head_id, at_ms)
 
     def open_lots(self, now_ms: int) -> Iterator[HeldLot]:
         """As `Reader.open_lots`."""
         after = 0
         while rows := self._all(
-            "SELECT l.place, e.raw, e.carried, l.id, last_seq, remaining, reserved, closed"
+            "SELECT l.place, e.raw, e.carried, e.id8, l.id, last_seq, remaining, reserved, closed"
             " FROM lots l JOIN entries e ON e.place = l.place"
             " JOIN authors a ON a.number = l.place >> 32"
             " WHERE l.place > ? AND until_ms > ? AND remaining > 0 AND a.frozen_from IS NULL"
             " ORDER BY l.place LIMIT ?",
             (after, now_ms, _PAGE),
         ):
-            for place, raw, carried, lot_id, last_seq, remaining, reserved, closed in rows:
-                lot_seq = place & SEQ_MASK
-                lot = LotStock(lot_id, lot_seq, last_seq, remaining, reserved, bool(closed))
-                yield HeldLot(self._record(place, raw, carried), lot)
+            for place, raw, carried, head8, *fields in rows:
+                lot = self._lot(place, *fields)
+                yield HeldLot(self._record(place, raw, carried, head8), lot)
             after = rows[-1][0]
 
     def open_requests(self, now_ms: int) -> Iterator[Record]:
         """As `Reader.open_requests`."""
         after = 0
         while rows := self._all(
-            "SELECT r.place, e.raw, e.carried FROM requests r JOIN entries e ON e.place = r.place"
+            "SELECT r.place, e.raw, e.carried, e.id8 FROM requests r JOIN entries e ON e.place = r.place"
             " JOIN authors a ON a.number = r.place >> 32"
             " WHERE r.place > ? AND until_ms > ? AND a.frozen_from IS NULL"
             " ORDER BY r.place LIMIT ?",
@@ -251,9 +282,27 @@ class SqliteReader:
     def trade(self, propose_id: bytes) -> list[Record]:
         """As `Reader.trade`."""
         rows = self._all(
-            "SELECT e.place, e.raw, e.carried FROM trades t JOIN entries e ON e.place = t.place"
+            "SELECT e.place, e.raw, e.carried, e.id8 FROM trades t JOIN entries e ON e.place = t.place"
             " WHERE t.propose8 = ?",
             (id8(propose_id),),
+        )
+        records = (self._record(*row) for row in rows)
+        return [record for record in records if trade_of(record.entry) == propose_id]
+
+    def steps(self, propose_id: bytes, author: bytes, most: int) -> list[Record]:
+        """As `Reader.steps`.
+
+        Entries that name another propose with the same first eight bytes take up room among the
+        first: it is their own author's.
+        """
+        number = self._number(author)
+        if number is None:
+            return []
+        rows = self._all(
+            "SELECT e.place, e.raw, e.carried, e.id8 FROM trades t"
+            " JOIN entries e ON e.place = t.place WHERE t.propose8 = ? AND t.place BETWEEN ? AND ?"
+            " ORDER BY t.place LIMIT ?",
+            (id8(propose_id), number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK, most),
         )
         records = (self._record(*row) for row in rows)
         return [record for record in records if trade_of(record.entry) == propose_id]
@@ -261,13 +310,51 @@ class SqliteReader:
     def trades(self, since_ms: int) -> list[bytes]:
         """As `Reader.trades`."""
         rows = self._all(
-            "SELECT e.place, e.raw, e.carried FROM proposes p JOIN entries e ON e.place = p.place"
+            "SELECT e.place, e.raw, e.carried, e.id8 FROM proposes p JOIN entries e ON e.place = p.place"
             " WHERE p.at_ms >= ? ORDER BY p.at_ms DESC",
             (since_ms,),
         )
         entries = (self._record(*row).entry for row in rows)
         dated = sorted(((entry.at_ms, entry.id) for entry in entries), reverse=True)
         return [found for _, found in dated]
+
+    def erased(self, author: bytes) -> frozenset[int]:
+        """As `Reader.erased`."""
+        rows = self._of_chain("SELECT place FROM erasures WHERE place BETWEEN ? AND ?", author)
+        return frozenset(place & SEQ_MASK for (place,) in rows)
+
+    def derived(self, author: bytes) -> Derived:
+        """As `Reader.derived`."""
+        lots: dict[int, LotStock] = {}
+        until_ms: dict[int, int] = {}
+        for place, until, *fields in self._of_chain(
+            "SELECT place, until_ms, id, last_seq, remaining, reserved, closed FROM lots"
+            " WHERE place BETWEEN ? AND ?",
+            author,
+        ):
+            lots[place & SEQ_MASK] = self._lot(place, *fields)
+            until_ms[place & SEQ_MASK] = until
+        until_ms |= self._by_seq("SELECT place, until_ms FROM requests", author)
+        reserves = {
+            place & SEQ_MASK: Reserve(held_id, propose_id, place & SEQ_MASK, *numbers)
+            for place, held_id, propose_id, *numbers in self._of_chain(
+                "SELECT place, id, propose_id, lot_seq, amount, resolved_seq FROM reserves"
+                " WHERE place BETWEEN ? AND ?",
+                author,
+            )
+        }
+        proposes = self._by_seq("SELECT place, at_ms FROM proposes", author)
+        return Derived(lots, reserves, until_ms, proposes)
+
+    def _by_seq(self, select: str, author: bytes) -> dict[int, int]:
+        rows = self._of_chain(f"{select} WHERE place BETWEEN ? AND ?", author)
+        return {place & SEQ_MASK: value for place, value in rows}
+
+    def _of_chain(self, sql: str, author: bytes) -> list[Any]:
+        number = self._number(author)
+        if number is None:
+            return []
+        return self._all(sql, (number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK))
 
     def counts(self) -> Counts:
         """As `Reader.counts`."""

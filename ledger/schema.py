@@ -2,8 +2,8 @@
 
 Authors are numbered, and an entry's place is `number << 32 | seq`: one integer key gives the
 order of every chain and the uniqueness of (author, seq) without a second index. An id is
-looked up by its first eight bytes in an index that need not be unique. All tables but
-authors, entries and evidence are folds that `SqliteStore.rebuild` makes again.
+looked up by its first eight bytes in an index that need not be unique. Lots, reserves,
+requests, proposes and trades are folds that `SqliteStore.rebuild` makes again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from sqlite_utils import Database, Migrations
 
+from passby.protocol.entry import entry_id
 from passby.protocol.errors import ConfigError, DamagedError, Exit, LocalError
+from passby.protocol.keys import SIGNATURE_BYTES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,6 +30,7 @@ else:
         import sqlite3
 
 Connection = sqlite3.Connection
+SqliteError = sqlite3.DatabaseError
 APPLICATION_ID: Final = 0x50427931
 """In the file's header, so that somebody else's database is not taken for ours."""
 SEQ_BITS: Final = 32
@@ -114,6 +117,25 @@ def m002_folds(db: Database) -> None:
     )
 
 
+@migrations()
+def m003_loss(db: Database) -> None:
+    """What was forgotten on purpose, and what was set aside because it is damaged."""
+    # By id as well as by place: a chain that is cut and fetched again must not bring back
+    # what its person erased, and another entry at that place is not meant.
+    db.execute(
+        "CREATE TABLE erasures (place INTEGER, id BLOB, PRIMARY KEY (place, id))"
+        " STRICT, WITHOUT ROWID"
+    )
+    db.table("quarantine").create(
+        {"number": int, "place": int, "raw": bytes, "carried": bytes, "why": str},
+        pk="number",
+        not_null={"place", "raw", "why"},
+        strict=True,
+    )
+    for place, raw in db.execute("SELECT place, raw FROM entries WHERE carried = x''").fetchall():
+        db.execute("INSERT INTO erasures VALUES (?, ?)", (place, entry_id(raw[SIGNATURE_BYTES:])))
+
+
 CLEAR_FOLDS: Final = (
     "DELETE FROM lots",
     "DELETE FROM reserves",
@@ -121,7 +143,7 @@ CLEAR_FOLDS: Final = (
     "DELETE FROM proposes",
     "DELETE FROM trades",
 )
-VERSION: Final = 2
+VERSION: Final = 3
 """What `user_version` holds once every migration is applied."""
 
 
@@ -166,13 +188,7 @@ def open_reader(path: Path) -> Connection:
             is none yet.
     """
     with faults(path):
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=STATEMENTS_KEPT,
-        )
+        connection = _connect_ro(path)
         try:
             _check_version(connection, path)
             if _number(connection, "user_version") < VERSION:
@@ -183,6 +199,51 @@ def open_reader(path: Path) -> Connection:
             connection.close()
             raise
     return connection
+
+
+def open_damaged(path: Path) -> Connection:
+    """Open what is left of the database at `path` for reading, whatever its header says.
+
+    Text comes as bytes. Rows may be missing, repeated or of any type.
+
+    Raises:
+        DamagedError, LocalError: SQLite reads nothing of it.
+    """
+    with faults(path):
+        connection = _connect_ro(path)
+        connection.text_factory = bytes
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _connect_ro(path: Path) -> Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=STATEMENTS_KEPT,
+    )
+
+
+def copy_whole(connection: Connection, path: Path) -> None:
+    """Copy the database of an open connection into a new file, as one moment of it.
+
+    Raises:
+        LocalError: the file cannot be written, or the database not be read.
+    """
+    with faults(path):
+        target = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.backup(target)
+            # A copy is one file, which may be carried about without its log.
+            target.execute("PRAGMA journal_mode=DELETE")
+        finally:
+            target.close()
 
 
 def _number(connection: Connection, pragma: str) -> int:
@@ -220,6 +281,10 @@ def _fault(path: Path, error: sqlite3.DatabaseError) -> LocalError:
     match code:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return damaged(path, str(error))
+        # Every statement here is tried by tests: where one fails to fit the tables, or text to
+        # be text, a flipped bit has changed a name, a type or the header.
+        case sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISMATCH | sqlite3.SQLITE_CONSTRAINT:
+            return damaged(path, str(error))
         case sqlite3.SQLITE_FULL:
             return LocalError(
                 f"No space is left for the ledger {path}; nothing of the last step was written.",
@@ -252,9 +317,8 @@ def damaged(path: Path, what: str) -> DamagedError:
     """Return the error for a ledger whose bytes are not what was written."""
     return DamagedError(
         f"The ledger {path} is damaged: {what}.",
-        "Move it away, but keep it, and start the node: the entries of others come back by"
-        " sync. Your own chain must not go on before its entries are back too; `passby doctor`"
-        " tells.",
+        "`passby doctor --mend` keeps the damaged file, takes over what can be read, and lets"
+        " the neighbours give back the rest.",
     )
 
 

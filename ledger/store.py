@@ -19,6 +19,8 @@ from passby.protocol.errors import Code, RemoteError, UsageError
 from passby.protocol.limits import RUN_MAX
 from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_stock
 
+UNTIL_MAX: Final = 2**63 - 1
+"""The last day of an offer as a store keeps it; SQLite's largest integer."""
 PREFIX_MIN: Final = 4
 """Hex digits of a shortened id: fewer would be ambiguous in any real ledger."""
 
@@ -39,6 +41,17 @@ class Counts(msgspec.Struct, frozen=True):
     trades: int
     frozen: int
     bytes: int
+
+
+class Derived(msgspec.Struct, frozen=True):
+    """What a store made of one chain's entries, by seq; an audit holds it against the entries."""
+
+    lots: dict[int, LotStock] = {}
+    reserves: dict[int, Reserve] = {}
+    until_ms: dict[int, int] = {}
+    """The last day of each offer and request, at most UNTIL_MAX."""
+    proposes: dict[int, int] = {}
+    """The time of each propose."""
 
 
 class AmbiguousError(UsageError):
@@ -109,8 +122,20 @@ class Reader(Protocol):
         In no order that means anything; the propose itself may be missing.
         """
 
+    def steps(self, propose_id: bytes, author: bytes, most: int) -> list[Record]:
+        """Return what `trade` does, as far as `author` wrote it: the first `most`, in order."""
+
     def trades(self, since_ms: int) -> list[bytes]:
         """Return the ids of proposes dated at or after `since_ms`, newest first."""
+
+    def erased(self, author: bytes) -> frozenset[int]:
+        """Return the seqs of the author's entries whose payload was erased here.
+
+        A payload that is neither held nor erased has never arrived.
+        """
+
+    def derived(self, author: bytes) -> Derived:
+        """Return what was made of the author's entries."""
 
     def counts(self) -> Counts:
         """Return how much is held."""
@@ -153,8 +178,20 @@ class Store(Reader, Protocol):
     def erase_payload(self, entry_id: bytes) -> bool:
         """Forget a payload for good, and never take it again; False if the entry is not held."""
 
+    def cut(self, author: bytes, after_seq: int, why: str) -> None:
+        """Set aside what is held of the author's chain behind `after_seq`; it is missing then.
+
+        What was erased stays erased when it comes again.
+        """
+
     def rebuild(self) -> None:
         """Make lots, reserves and trades again from the records."""
+
+
+def until_ms(entry: Entry) -> int:
+    """Return the last day of an offer or request, within what a store keeps."""
+    until = entry.body.facts[1]
+    return min(until, UNTIL_MAX) if isinstance(until, int) else 0
 
 
 def bounded_run(found: Iterable[tuple[Record, bool]], to_seq: int, max_bytes: int) -> list[Record]:

@@ -9,11 +9,13 @@ from passby.ledger.ingest import Batch, View
 from passby.ledger.store import (
     AmbiguousError,
     Counts,
+    Derived,
     HeldLot,
     bounded_run,
     checked_payload,
     prefix_bytes,
     replay,
+    until_ms,
 )
 from passby.protocol.entry import Record
 from passby.protocol.limits import RUN_MAX
@@ -86,7 +88,7 @@ class MemoryStore:
         entry = record.entry
         chain = self._chains.setdefault(entry.author, [])
         assert entry.seq == len(chain) + 1, "a batch committed to a store it was not made for"
-        chain.append(record)
+        chain.append(Record(entry) if entry.id in self._erased else record)
         self._by_id[entry.id] = (entry.author, entry.seq)
         if checked:
             self._checked.setdefault(entry.author, set()).add(entry.seq)
@@ -121,6 +123,18 @@ class MemoryStore:
         self._erased.add(entry_id)
         self._replace(Record(held.entry))
         return True
+
+    def cut(self, author: bytes, after_seq: int, why: str) -> None:
+        """As `Store.cut`."""
+        del why
+        chain = self._chains.get(author, [])
+        for record in chain[after_seq:]:
+            del self._by_id[record.entry.id]
+        del chain[after_seq:]
+        if not chain:
+            self._chains.pop(author, None)
+        self._checked[author] = {seq for seq in self._checked.get(author, ()) if seq <= after_seq}
+        self.rebuild()
 
     def rebuild(self) -> None:
         """As `Store.rebuild`."""
@@ -209,6 +223,11 @@ class MemoryStore:
         found = (self.record(entry_id) for entry_id in self._trades.get(propose_id, []))
         return [record for record in found if record is not None]
 
+    def steps(self, propose_id: bytes, author: bytes, most: int) -> list[Record]:
+        """As `Reader.steps`."""
+        mine = [record for record in self.trade(propose_id) if record.entry.author == author]
+        return sorted(mine, key=lambda record: record.entry.seq)[:most]
+
     def trades(self, since_ms: int) -> list[bytes]:
         """As `Reader.trades`."""
         held = (self.record(propose) for propose in self._trades)
@@ -218,6 +237,22 @@ class MemoryStore:
             if record is not None and record.entry.body.type == EntryType.PROPOSE
         ]
         return [found for at_ms, found in sorted(dated, reverse=True) if at_ms >= since_ms]
+
+    def erased(self, author: bytes) -> frozenset[int]:
+        """As `Reader.erased`."""
+        chain = self._chains.get(author, [])
+        return frozenset(r.entry.seq for r in chain if r.entry.id in self._erased)
+
+    def derived(self, author: bytes) -> Derived:
+        """As `Reader.derived`."""
+        entries = [record.entry for record in self._chains.get(author, [])]
+        dated = (EntryType.OFFER, EntryType.REQUEST)
+        return Derived(
+            {seq: lot for (key, seq), lot in self._lots.items() if key == author},
+            {seq: held for (key, seq), held in self._reserves.items() if key == author},
+            {entry.seq: until_ms(entry) for entry in entries if entry.body.type in dated},
+            {entry.seq: entry.at_ms for entry in entries if entry.body.type == EntryType.PROPOSE},
+        )
 
     def counts(self) -> Counts:
         """As `Reader.counts`."""

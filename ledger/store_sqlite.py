@@ -14,8 +14,9 @@ from passby.ledger.chain import Evidence, Head
 from passby.ledger.ingest import Batch, View
 from passby.ledger.reader_sqlite import SqliteReader, id8, trade_of
 from passby.ledger.schema import CLEAR_FOLDS, SEQ_BITS, SEQ_MASK, Connection, faults
-from passby.ledger.store import checked_payload, replay
+from passby.ledger.store import checked_payload, replay, until_ms
 from passby.protocol.entry import Entry, Record
+from passby.protocol.errors import RefusedError
 from passby.protocol.stock import STOCK_TYPES, LotStock, Reserve, names_reserve
 from passby.protocol.types import TRADE_TYPES, EntryType
 
@@ -207,6 +208,8 @@ class SqliteStore(SqliteReader):
         super().__init__(path, schema.open_writer(path))
         self._numbers: dict[bytes, int] = {}
         self._durable = True
+        # Few: people erase by hand. A payload that comes again is held against it.
+        self._erased = {entry_id for (entry_id,) in self._all("SELECT id FROM erasures")}
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -248,12 +251,12 @@ class SqliteStore(SqliteReader):
         with self._transaction(durable=durable):
             for author in heads:
                 self._numbered(author)
-            until_ms: dict[int, int] = {}
+            last_days: dict[int, int] = {}
             for batch in batches:
-                self._write_records(batch, until_ms)
+                self._write_records(batch, last_days)
                 for record in batch.payloads:
                     self._give_payload(record)
-            self._write_stock(lots, reserves, until_ms)
+            self._write_stock(lots, reserves, last_days)
             self._write_heads(heads)
             for batch in batches:
                 for evidence in batch.evidence:
@@ -288,9 +291,9 @@ class SqliteStore(SqliteReader):
             self.remember(author, number)
         return number
 
-    def _write_records(self, batch: Batch, until_ms: dict[int, int]) -> None:
+    def _write_records(self, batch: Batch, last_days: dict[int, int]) -> None:
         entries: list[Any] = []
-        folds = _Folds(until_ms)
+        folds = _Folds(last_days)
         for appended in batch.appended:
             record = appended.record
             entry = record.entry
@@ -305,6 +308,8 @@ class SqliteStore(SqliteReader):
                 entry.raw,
                 None if salt is None or payload is None else salt + payload,
             )
+            if entry.id in self._erased:
+                entries[-1] = b""
             folds.take(place, entry)
         _ENTRIES.insert(self._db, entries)
         folds.write(self._db)
@@ -313,13 +318,13 @@ class SqliteStore(SqliteReader):
         self,
         lots: dict[tuple[bytes, int], LotStock],
         reserves: dict[tuple[bytes, int], Reserve],
-        until_ms: dict[int, int],
+        last_days: dict[int, int],
     ) -> None:
         rows: list[Any] = []
         for (author, _), lot in lots.items():
             place = self._numbered(author) << SEQ_BITS | lot.lot_seq
             # Only an offer sets the last day; for a lot already there the value is not used.
-            until = until_ms.get(place, 0)
+            until = last_days.get(place, 0)
             rows += (place, until, lot.lot_id, lot.last_seq, lot.remaining, lot.reserved)
             rows.append(lot.closed)
         _LOTS.insert(self._db, rows)
@@ -385,10 +390,56 @@ class SqliteStore(SqliteReader):
             return False
         with self._transaction(durable=True):
             self._db.execute("UPDATE entries SET carried = x'' WHERE place = ?", (place,))
+            self._db.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?)", (place, entry_id))
+            # What was set aside is not spared.
+            self._db.execute("UPDATE quarantine SET carried = x'' WHERE place = ?", (place,))
+        self._erased.add(entry_id)
         with faults(self.path):
             # Busy readers may keep the log alive; the next checkpoint takes it then.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return True
+
+    # --- damage ------------------------------------------------------------------------
+    def cut(self, author: bytes, after_seq: int, why: str) -> None:
+        """As `Store.cut`; the rows go into the table `quarantine`."""
+        with self._transaction(durable=True):
+            number = self._numbered(author)
+            last = number << SEQ_BITS | SEQ_MASK
+            behind = (number << SEQ_BITS | after_seq) + 1
+            self._db.execute(
+                "INSERT INTO quarantine (place, raw, carried, why)"
+                " SELECT place, raw, carried, ? FROM entries WHERE place BETWEEN ? AND ?",
+                (why, behind, last),
+            )
+            for table in ("entries", "lots", "reserves", "requests", "proposes", "trades"):
+                # The folds of the whole chain are made again from what is left of it.
+                first = behind if table == "entries" else number << SEQ_BITS
+                self._db.execute(
+                    f"DELETE FROM {table} WHERE place BETWEEN ? AND ?",  # noqa: S608  # constants
+                    (first, last),
+                )
+            self._db.execute(
+                "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0 WHERE number = ?", (number,)
+            )
+            self._rebuild_chain(number, author)
+
+    def backup_to(self, path: Path) -> None:
+        """Copy the ledger as it is now into a new file, while others go on reading it.
+
+        The copy is whole and needs no log beside it. The head guard is not in it, so that a
+        node that starts from the copy follows and serves but appends nothing.
+
+        Raises:
+            RefusedError: there is something at `path` already.
+            LocalError: the copy cannot be written.
+        """
+        if path.exists():
+            raise RefusedError(f"{path} is there already.", "Choose another name for the copy.")
+        try:
+            schema.copy_whole(self._db, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     # --- folds -------------------------------------------------------------------------
     def rebuild(self) -> None:
@@ -400,14 +451,15 @@ class SqliteStore(SqliteReader):
                 self._rebuild_chain(number, author)
 
     def _rebuild_chain(self, number: int, author: bytes) -> None:
-        until_ms: dict[int, int] = {}
-        folds = _Folds(until_ms)
+        last_days: dict[int, int] = {}
+        folds = _Folds(last_days)
         entries: list[Entry] = []
-        for place, raw, carried in self._all(
-            "SELECT place, raw, carried FROM entries WHERE place BETWEEN ? AND ? ORDER BY place",
+        for place, raw, carried, head8 in self._all(
+            "SELECT place, raw, carried, id8 FROM entries WHERE place BETWEEN ? AND ?"
+            " ORDER BY place",
             (number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK),
         ):
-            entry = self._record(place, raw, carried).entry
+            entry = self._record(place, raw, carried, head8).entry
             entries.append(entry)
             folds.take(place, entry)
         folds.write(self._db)
@@ -415,7 +467,7 @@ class SqliteStore(SqliteReader):
         self._write_stock(
             {(author, seq): lot for seq, lot in lots.items()},
             {(author, seq): reserve for seq, reserve in reserves.items()},
-            until_ms,
+            last_days,
         )
         if entries:
             last = entries[-1]
@@ -425,8 +477,8 @@ class SqliteStore(SqliteReader):
 class _Folds:
     """What entries come to besides stock: rows for the tables that are looked up by meaning."""
 
-    def __init__(self, until_ms: dict[int, int]) -> None:
-        self._until_ms = until_ms
+    def __init__(self, last_days: dict[int, int]) -> None:
+        self._last_days = last_days
         self._trades: list[Any] = []
         self._proposes: list[Any] = []
         self._requests: list[Any] = []
@@ -440,18 +492,12 @@ class _Folds:
                 self._proposes += (place, body.at_ms)
             self._trades += (id8(trade_of(entry)), place)
         elif kind == EntryType.OFFER:
-            self._until_ms[place] = _until_ms(entry)
+            self._last_days[place] = until_ms(entry)
         elif kind == EntryType.REQUEST:
-            self._requests += (place, _until_ms(entry))
+            self._requests += (place, until_ms(entry))
 
     def write(self, db: Connection) -> None:
         """Write what was noted."""
         _TRADES.insert(db, self._trades)
         _PROPOSES.insert(db, self._proposes)
         _REQUESTS.insert(db, self._requests)
-
-
-def _until_ms(entry: Entry) -> int:
-    """Return the last day of an offer or request, within what SQLite holds."""
-    until = entry.body.facts[1]
-    return min(until, 2**63 - 1) if isinstance(until, int) else 0

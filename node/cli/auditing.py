@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
     "passby audit",
     "passby audit --trade 5c77aa01",
     "passby audit --author 4be1f0 --signatures --json",
+    "passby audit --bundle trade.proof",
 )
 @click.option("--author", metavar="KEY", help="One chain.")
 @click.option("--lot", metavar="LOT", help="The chain that holds a lot.")
 @click.option("--trade", metavar="TRADE", help="A trade, with the chains of all who wrote in it.")
 @click.option("--all", "everything", is_flag=True, help="All that is held; so unless told.")
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A file that `passby proof` wrote, by itself; no home is needed.",
+)
 @click.option("--signatures", is_flag=True, help="Check inner signatures too, not only the heads'.")
 def audit_command(
     session: Session,
@@ -35,6 +43,7 @@ def audit_command(
     lot: str | None,
     trade: str | None,
     everything: bool,
+    bundle: Path | None,
     signatures: bool,
 ) -> int:
     """Verify again, from its bytes, what this node holds: chains, stock, trades.
@@ -42,8 +51,11 @@ def audit_command(
     Exit codes: 0 clean, 1 misbehaviour proven, 2 local data corrupt, 3 incomplete,
     64 usage, 74 input or output.
     """
-    if sum((author is not None, lot is not None, trade is not None, everything)) > 1:
-        raise click.UsageError("Choose one of --author, --lot, --trade and --all.")
+    chosen = (author is not None, lot is not None, trade is not None, bundle is not None)
+    if sum((*chosen, everything)) > 1:
+        raise click.UsageError("Choose one of --author, --lot, --trade, --bundle and --all.")
+    if bundle is not None:
+        return _audit_bundle(session, bundle)
     path = session.home.database_path
     if not path.exists():
         raise LocalError(
@@ -81,6 +93,18 @@ def audit_command(
     return report.exit_code
 
 
+def _audit_bundle(session: Session, path: Path) -> int:
+    from passby.node.cli import proving
+
+    checked = proving.read_bundle(path)
+    report = checked.report
+    session.out(
+        _plain(report) | proving.plain(checked),
+        lambda: [*proving.lines(checked), *_lines(report)],
+    )
+    return report.exit_code
+
+
 def _scope(
     session: Session, reader: SqliteReader, author: str | None, lot: str | None, trade: str | None
 ) -> Scope | None:
@@ -115,6 +139,7 @@ def _plain(report: Report) -> dict[str, Any]:
         "unverified": report.unverified,
         "trusted": report.trusted,
         "erased": report.erased,
+        "unsent": report.unsent,
         "missing": report.missing,
         "trades": report.trades,
         "signatures": report.signatures,

@@ -361,7 +361,7 @@ def test_a_derived_table_that_disagrees_is_corrupt(world: World) -> None:
     world.store.commit([Batch(lots={(LISTER.public, 2): wrong})], durable=False)
     report = world.audit()
     assert texts(report, Severity.CORRUPT) == [
-        "what is stored of lot 2 is not what its entries say"
+        "what is stored of its lots is not what its entries say"
     ]
     world.store.rebuild()
     assert world.audit().exit_code is AuditExit.CLEAN
