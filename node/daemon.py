@@ -26,7 +26,7 @@ from passby.node.home import Home
 from passby.node.invite import Invite
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.node.participant import Identity, Participant
-from passby.node.storage import Storage, open_storage
+from passby.node.storage import SWITCH_INTERVAL_S, Storage, open_storage
 from passby.protocol.errors import LocalError
 from passby.protocol.limits import BOOTSTRAP_RETRY_MAX_S, REDIAL_FIRST_S
 from passby.protocol.topics import topic_for
@@ -47,6 +47,7 @@ def serve(home: Home, *, join: Sequence[str] = (), listen: Sequence[str] = ()) -
     """
     with home.lock():
         _log_to_stderr(home.config().log_level)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
             trio.run(_serve, home, tuple(join), tuple(listen))
         except BaseExceptionGroup as group:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -217,8 +216,6 @@ async def open_storage(
     Raises:
         DamagedError, ConfigError, LocalError: the ledger or its guard cannot be used.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     storage = Storage(
         path,
         own,
@@ -230,4 +227,3 @@ async def open_storage(
         yield storage
     finally:
         await storage.stop()
-        sys.setswitchinterval(before)

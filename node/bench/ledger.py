@@ -29,7 +29,9 @@ from nacl.bindings import crypto_sign_open
 from passby.ledger.ingest import Check, View, admit
 from passby.ledger.schema import plain_table
 from passby.ledger.store_sqlite import SqliteStore
-from passby.node.storage import open_storage
+from passby.node.head_guard import NAME as GUARD_NAME
+from passby.node.head_guard import begin
+from passby.node.storage import SWITCH_INTERVAL_S, open_storage
 from passby.protocol.entry import (
     SALT_BYTES,
     Body,
@@ -191,13 +193,13 @@ class _Lister:
         return self._last
 
 
-def workload(count: int, run: int, seed: int = 1) -> list[Record]:
-    """Return `count` records of AUTHORS listers, each writing `run` in a row."""
+def workload(count: int, run: int, seed: int = 1, authors: int = AUTHORS) -> list[Record]:
+    """Return `count` records of `authors` listers, each writing `run` in a row."""
     dice = random.Random(seed)  # noqa: S311  # the same work each time
-    listers = [_Lister(number, dice) for number in range(AUTHORS)]
+    listers = [_Lister(number, dice) for number in range(authors)]
     records: list[Record] = []
     while len(records) < count:
-        lister = listers[len(records) // run % AUTHORS]
+        lister = listers[len(records) // run % authors]
         records += [lister.next() for _ in range(run)]
     return records[:count]
 
@@ -285,6 +287,7 @@ def _append_figures() -> dict[str, Any]:
 
         async def appends() -> None:
             own = records[0].entry.author
+            begin(folder / GUARD_NAME)
             async with open_storage(folder / "ledger.db", own) as storage:
                 for record in records:
                     started = time.perf_counter()
@@ -294,7 +297,13 @@ def _append_figures() -> dict[str, Any]:
                     plain(record.entry.raw)
                     theirs.append(time.perf_counter() - started)
 
-        trio.run(appends)
+        # As the daemon does for its whole life.
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        try:
+            trio.run(appends)
+        finally:
+            sys.setswitchinterval(before)
     return {
         "append_p99_ratio": round(_p99(ours) / _p99(theirs), 2),
         "append_p50_ms": round(statistics.median(ours) * 1e3, 3),

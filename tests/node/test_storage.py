@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +18,7 @@ from passby.ledger.ingest import Check, View
 from passby.ledger.store import Store
 from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteStore
-from passby.node.head_guard import HeadGuard, machine_id
+from passby.node.head_guard import HeadGuard, begin, machine_id
 from passby.node.storage import InlineStorage, Storage, open_storage
 from passby.node.writer import Admission, Guard, NoGuard, OwnAppend, Writer
 from passby.protocol.entry import Record
@@ -49,6 +48,7 @@ def note(view: View, count: int = 1) -> list[Record]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    begin(tmp_path / "head.guard")
     return tmp_path / "ledger.db"
 
 
@@ -209,13 +209,6 @@ def test_requests_of_one_transaction_build_on_each_other() -> None:
     assert [record.entry.seq for record in requests[3].outcome()] == [3]
 
 
-async def test_the_thread_s_settings_end_with_it(path: Path) -> None:
-    before = sys.getswitchinterval()
-    async with open_storage(path, OWN):
-        assert sys.getswitchinterval() < before
-    assert sys.getswitchinterval() == before
-
-
 async def test_what_waits_at_the_end_is_still_written(path: Path) -> None:
     records: list[Record] = []
     async with open_storage(path, OWN) as storage, trio.open_nursery() as nursery:
@@ -275,6 +268,7 @@ def restore(path: Path, source: str) -> None:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     (tmp_path / "home").mkdir()
+    begin(tmp_path / "home" / "head.guard", "m")
     return tmp_path / "home" / "ledger.db"
 
 
@@ -312,10 +306,52 @@ async def test_a_copied_home_refuses_to_append(home: Path) -> None:
 
 
 async def test_a_home_on_another_machine_refuses_to_append(home: Path) -> None:
-    await append(home, machine="one")
-    refusal = await append(home, machine="two")
+    await append(home)
+    refusal = await append(home, machine="another")
     assert refusal is not None
     assert "another machine" in refusal.message
+
+
+async def test_keys_without_guard_and_ledger_do_not_begin_a_second_chain(home: Path) -> None:
+    (home.parent / "head.guard").unlink()
+    for _ in range(2):
+        refusal = await append(home)
+        assert refusal is not None
+        assert "is gone" in refusal.message
+
+
+async def test_a_ledger_put_back_beside_its_guard_catches_up_and_goes_on(home: Path) -> None:
+    await append(home)
+    backup(home, "backup")
+    await append(home, 3)
+    async with open_storage(home, OWN, machine="m") as storage:
+        chain = storage.reader.log(OWN, None, 9)[::-1]
+    restore(home, "backup")
+    async with open_storage(home, OWN, machine="m") as storage:
+        await storage.admit(chain[2:4], Check.RUNS)
+        with pytest.raises(RefusedError, match="ends at entry 4, though 5"):
+            await storage.append(OWN, note)
+        await storage.admit(chain[4:], Check.RUNS)
+        assert storage.refusal is None
+        (record,) = await storage.append(OWN, note)
+        assert record.entry.seq == 6
+    assert await append(home) is None
+
+
+async def test_a_copy_of_the_whole_folder_does_not_go_on_whatever_neighbours_give_back(
+    home: Path,
+) -> None:
+    await append(home)
+    shutil.copytree(home.parent, home.parent.parent / "copy")
+    await append(home)
+    async with open_storage(home, OWN, machine="m") as storage:
+        chain = storage.reader.log(OWN, None, 9)[::-1]
+    copy = home.parent.parent / "copy" / "ledger.db"
+    async with open_storage(copy, OWN, machine="m") as storage:
+        await storage.admit(chain, Check.RUNS)
+        assert storage.reader.head(OWN) == Head(3, chain[2].entry.id, NOW_MS)
+        with pytest.raises(RefusedError, match="is a copy"):
+            await storage.append(OWN, note)
 
 
 async def test_a_refused_node_still_follows_others(home: Path) -> None:
@@ -383,7 +419,6 @@ async def test_a_guard_that_is_all_garbage_refuses(home: Path) -> None:
 def test_another_entry_at_the_guarded_seq_refuses(home: Path) -> None:
     path = home.parent / "head.guard"
     guard = HeadGuard(path, "m")
-    guard.check(None, lambda _: None)
     guard.write(Head(4, named("written"), NOW_MS))
     guard.close()
     with pytest.raises(RefusedError, match="is another than the one written"):
