@@ -58,6 +58,12 @@ class Genesis(msgspec.Struct, frozen=True, omit_defaults=True):
     certificate_salt: Salt | None = None
 
 
+class Stated(msgspec.Struct, frozen=True):
+    """A root statement on its way in a chain, whoever's chain it is."""
+
+    statement: Annotated[bytes, Meta(max_length=576)]
+
+
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Something to be had. Its amount is the entry's stock, its last day a fact."""
 
@@ -134,7 +140,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     text: Text | None = None
 
 
-Payload = Genesis | Offer | Request | Adjust | Propose | Note
+Payload = Genesis | Stated | Offer | Request | Adjust | Propose | Note
 P = TypeVar("P", bound=Payload | Terms)
 TERMS_MAX: Final = PAYLOAD_MAX
 

@@ -44,6 +44,7 @@ class EntryType(IntEnum):
     RECEIPT = 11
     RELEASE = 12
     CANCEL = 13
+    STATEMENT = 14
 
 
 TRADE_TYPES: Final = frozenset(range(EntryType.PROPOSE, EntryType.CANCEL + 1))
@@ -164,6 +165,7 @@ SHAPES: Final[dict[int, Shape]] = {
     EntryType.RECEIPT: Shape(2, 2, _WITHOUT, _receipt),
     EntryType.RELEASE: Shape(2, REFS_MAX, _WITH, _reason),
     EntryType.CANCEL: Shape(1, REFS_MAX, _WITHOUT, _reason),
+    EntryType.STATEMENT: Shape(0, 0, _WITHOUT, _none),
 }
 
 

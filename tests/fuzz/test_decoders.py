@@ -56,11 +56,13 @@ from passby.protocol.payloads import (
     Payload,
     Propose,
     Request,
+    Stated,
     Terms,
     decode_payload,
     encode_payload,
 )
 from passby.protocol.price import Price
+from passby.protocol.statements import Heal, Seal, parse_statement
 from passby.protocol.topics import topic_for
 from passby.protocol.types import SHAPES, EntryType, check_shape
 from passby.protocol.units import Unit
@@ -70,7 +72,8 @@ SALT = b"s" * 16
 ID = b"\x11" * 32
 CELL = 0x851FA447FFFFFFF
 """Somewhere, at resolution 5."""
-CERTIFICATE = Certificate.issue(SigningKey(b"r" * 32), KEY.public, 1_000)
+ROOT = SigningKey(b"r" * 32)
+CERTIFICATE = Certificate.issue(ROOT, KEY.public, 1_000)
 
 
 class Target(NamedTuple):
@@ -85,6 +88,7 @@ class Target(NamedTuple):
 PRICE = Price(130, 750, "EUR", ((1, 130), (1_000, 20)))
 PAYLOADS: dict[type[Payload], Payload] = {
     Genesis: Genesis("Ada", CERTIFICATE.raw, SALT),
+    Stated: Stated(CERTIFICATE.raw),
     Offer: Offer(name="Milk", category="food", unit=Unit.MILLILITRE, price=PRICE, cell=7, text="é"),
     Request: Request(
         name="Milk", category="food", unit=Unit.MILLILITRE, amount=5, price=PRICE, cell=2**62
@@ -114,6 +118,7 @@ def bodies() -> list[Body]:
         EntryType.RECEIPT: (refs[:2], (), (1, 0)),
         EntryType.RELEASE: (refs[:3], lot, (4,)),
         EntryType.CANCEL: (refs[:3], (), (4,)),
+        EntryType.STATEMENT: ((), (), ()),
         200: (refs[:1], (), (SALT, 2**64 - 1)),
     }
     assert set(SHAPES) <= set(shaped)
@@ -220,6 +225,19 @@ TARGETS = [
         tuple(encode_record(record) for record in records()),
     ),
     Target("certificate", Certificate.parse, lambda found: bytes(found.raw), (CERTIFICATE.raw,)),
+    Target(
+        "statement",
+        parse_statement,
+        lambda found: bytes(found.raw),
+        tuple(
+            made.raw
+            for made in (
+                CERTIFICATE,
+                Seal.issue(ROOT, KEY.public, 3, bytes(32), 1_000),
+                Heal.issue(ROOT, KEY.public, 3, bytes(32), 1_000),
+            )
+        ),
+    ),
     Target("frames", read_frames, None, FRAMES),
     Target("judge", judged, None, tuple(bundles())),
     *(

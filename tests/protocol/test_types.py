@@ -41,6 +41,7 @@ GOOD: dict[EntryType, Body] = {
         (EntryType.RECEIPT, 2, (), (1, 0)),
         (EntryType.RELEASE, 3, STOCK, (0,)),
         (EntryType.CANCEL, 1, (), (0,)),
+        (EntryType.STATEMENT, 0, (), ()),
     ]
 }  # fmt: skip
 

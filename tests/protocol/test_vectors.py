@@ -16,6 +16,7 @@ from passby.protocol.keys import Certificate, certificate_commitment, root_from_
 from passby.protocol.payloads import Offer, decode_payload
 from passby.protocol.price import Price
 from passby.protocol.secret import code_from, secret_hash, stretch
+from passby.protocol.statements import counted_heal, counted_seal, parse_statement
 from passby.protocol.trade import fold
 from passby.protocol.units import to_base
 
@@ -49,6 +50,17 @@ def test_keys_certificates_and_the_genesis_fact_are_these() -> None:
     assert certificate.at_ms == case["at_ms"]
     salt = bytes.fromhex(case["certificate_salt"])
     assert certificate_commitment(salt, raw).hex() == case["genesis_fact"]
+
+
+def test_of_each_set_of_statements_these_count_in_any_order() -> None:
+    case = read("statements")
+    root, device = bytes.fromhex(case["root"]), bytes.fromhex(case["device"])
+    for made in case["sets"]:
+        held = [parse_statement(bytes.fromhex(raw)) for raw in made["statements"]]
+        for order in (held, held[::-1], held * 2):
+            seal, heal = counted_seal(order, root, device), counted_heal(order, root, device)
+            assert (seal.raw.hex() if seal else None) == made["seal"]
+            assert (heal.raw.hex() if heal else None) == made["heal"]
 
 
 def test_records_are_read_field_by_field() -> None:

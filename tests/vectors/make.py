@@ -40,12 +40,14 @@ from passby.protocol.payloads import (
     Payload,
     Propose,
     Request,
+    Stated,
     Window,
     encode_payload,
     to_value,
 )
 from passby.protocol.price import Price
 from passby.protocol.secret import code_from, secret_hash, stretch
+from passby.protocol.statements import Heal, Seal, counted_heal, counted_seal
 from passby.protocol.terms import terms_hash, terms_of
 from passby.protocol.topics import topic_for
 from passby.protocol.types import EntryType
@@ -98,6 +100,43 @@ def keys() -> Json:
         "certificate_salt": salt.hex(),
         "genesis_fact": certificate_commitment(salt, certificate.raw).hex(),
     }
+
+
+def statements() -> Json:
+    """Return sets of root statements about one device, and which of them count."""
+    root, other = root_from_words(root_words(b"\x01" * 32)), SigningKey(b"\x09" * 32)
+    device = DEVICE.public
+    ids = [bytes([number]) * 32 for number in (0x10, 0x11)]
+    seals = [
+        Seal.issue(root, device, 7, ids[0], T0),
+        Seal.issue(root, device, 5, ids[1], T0 + HOUR),
+        Seal.issue(root, device, 5, ids[0], T0 + DAY),
+    ]
+    heals = [Heal.issue(root, device, 4, kept, T0) for kept in ids]
+    again = Heal.issue(root, device, 4, ids[0], T0 + HOUR)
+    strange = Seal.issue(other, device, 2, ids[0], T0)
+    certificate = Certificate.issue(root, device, T0)
+    sets: dict[str, list[Certificate | Seal | Heal]] = {
+        "a certificate alone": [certificate],
+        "the lowest seal": [*seals[:2], certificate],
+        "of two at one seq the lower id": seals,
+        "a seal by a root that has no say": [strange, seals[0]],
+        "a heal, said twice": [heals[0], again],
+        "two heals that differ": heals,
+    }
+    made: list[Json] = []
+    for name, members in sets.items():
+        seal = counted_seal(members, root.public, device)
+        heal = counted_heal(members, root.public, device)
+        made.append(
+            {
+                "name": name,
+                "statements": [member.raw.hex() for member in members],
+                "seal": seal.raw.hex() if seal else None,
+                "heal": heal.raw.hex() if heal else None,
+            }
+        )
+    return {"root": root.public.hex(), "device": device.hex(), "sets": made}
 
 
 def records() -> list[Json]:
@@ -163,6 +202,7 @@ def records() -> list[Json]:
     facts = (terms_hash(terms_salt, terms), T0 + HOUR, 473, 0, T0 + DAY)
     add(EntryType.PROPOSE, Propose(terms, terms_salt), [offer.id], facts=facts)
     add(EntryType.CLOSE, None, [offer.id], (2, 4, 0, 900, 0, 0))
+    add(EntryType.STATEMENT, Stated(raw))
     add(200, None, [offer.id], facts=(7, bytes(16), bytes(32)))
     return chain
 
@@ -340,6 +380,7 @@ def build() -> dict[str, object]:
         "prices": prices(),
         "records": records(),
         "secrets": secrets(),
+        "statements": statements(),
         "trades": trades(),
         "units": units(),
     }
