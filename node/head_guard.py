@@ -10,7 +10,10 @@ of it, the new head is written into a small file beside the ledger, which backup
 A crash between the commit and the guard leaves the guard behind: safe, its head is found
 further down the chain. A torn write spoils one slot: safe, the other one is a step behind.
 The ledger being behind the guard, or the guard being gone, copied, or another machine's,
-means that this is not the ledger that was last written here.
+means that this is not the ledger that was last written here. The guard is made with the keys,
+by `begin`, and never again: keys without a guard came from a backup, even where no ledger is.
+A ledger that is only behind catches up from the neighbours, and may go on once it holds the
+very entry that the guard names.
 """
 
 from __future__ import annotations
@@ -29,6 +32,10 @@ from passby.protocol.errors import Exit, LocalError, RefusedError
 NAME: Final = "head.guard"
 _SLOT_BYTES: Final = 192
 _NONE: Final = "-"
+
+
+class RestoredError(RefusedError):
+    """This ledger is not the one last written here, so that nothing may be appended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,21 @@ def machine_id() -> str:
     return hashlib.sha256(b"passby machine\x00" + text.encode()).hexdigest()[:16]
 
 
+def begin(path: Path, machine: str | None = None) -> None:
+    """Make the guard of a chain that has not begun, together with its new key.
+
+    Args:
+        path: where the guard is to be.
+        machine: `machine_id()` unless told.
+
+    Raises:
+        LocalError: it cannot be written.
+    """
+    guard = HeadGuard(path, machine if machine is not None else machine_id())
+    guard.renew(None)
+    guard.close()
+
+
 class HeadGuard:
     """The guard of one ledger, for the thread that writes it.
 
@@ -85,7 +107,7 @@ class HeadGuard:
         self._newest = 0
 
     def check(self, head: Head | None, id_at: Callable[[int], bytes | None]) -> None:
-        """Hold the chain against the guard; a new guard is made for a chain not yet begun.
+        """Hold the chain against the guard.
 
         Args:
             head: the own chain's head in the ledger.
@@ -98,10 +120,7 @@ class HeadGuard:
         try:
             raw = self._path.read_bytes()
         except FileNotFoundError:
-            if head is not None:
-                raise _refused(f"the file {self._path} is gone, as after a restore") from None
-            self.renew(None)
-            return
+            raise _refused(f"the file {self._path} is gone, as after a restore") from None
         except OSError as error:
             raise _failed(self._path, error) from error
         slots = [
@@ -178,8 +197,8 @@ class HeadGuard:
         return self._file
 
 
-def _refused(why: str) -> RefusedError:
-    return RefusedError(
+def _refused(why: str) -> RestoredError:
+    return RestoredError(
         f"This ledger is not the one last written here: {why}.",
         "Going on could sign a second entry with a number already used, which freezes the chain"
         " for good. Let the node ask its neighbours for its own newest entry, or begin a new"

@@ -7,6 +7,7 @@
         transport.key    0600, the seed of the device's name on the network, hex
       certificate        salt[16] and the person root's word for the ledger key
       passby.db          the chains
+      head.guard         how far the own chain has come; left out of backups, see `head_guard`
       passby.sock        0600, where the daemon answers
       daemon.lock        held by the daemon while it lives; its process id
       log                what a detached daemon has to say
@@ -89,6 +90,8 @@ class Home:
         import secrets
 
         from passby.node.config import render
+        from passby.node.head_guard import NAME as GUARD_NAME
+        from passby.node.head_guard import begin
         from passby.protocol.keys import Certificate, SigningKey, root_from_words, root_words
 
         path = path.expanduser().absolute()
@@ -103,6 +106,7 @@ class Home:
             _write(path / "keys" / "ledger.key", seed.hex().encode() + b"\n")
             _write(path / "keys" / "transport.key", secrets.token_hex(SEED_BYTES).encode() + b"\n")
             _write(path / "certificate", secrets.token_bytes(SALT_BYTES) + certificate.raw)
+            begin(path / GUARD_NAME)
             # Last, and whole at once. A crash before it is safe: without config.toml there is
             # no home, nothing was signed with these keys, and the next `init` begins anew.
             home.write_config(render(config))
@@ -349,7 +353,7 @@ def _claim(path: Path) -> None:
         return
     if not path.is_dir():
         raise RefusedError(f"{path} is a file.", "Choose a folder with --home.")
-    ours = {"keys", "certificate", ".config.toml.new"}
+    ours = {"keys", "certificate", "head.guard", ".config.toml.new"}
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if others:
         raise RefusedError(

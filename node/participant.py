@@ -22,6 +22,7 @@ from passby.node.clock import Clock
 from passby.node.desk import Desk
 from passby.node.events import Events
 from passby.node.gossip import Gossip
+from passby.node.head_guard import RestoredError
 from passby.node.market import Market
 from passby.node.names import Names
 from passby.node.net import Network, PeerConnected, PeerDisconnected, PeerId
@@ -97,7 +98,11 @@ class Participant:
             LocalError: the network cannot be reached, or the disk not written.
         """
         if self.chains.head_seq(self.chains.author) == 0:
-            await self.chains.say(lambda _at_ms: [self.identity.genesis()])
+            try:
+                await self.chains.say(lambda _at_ms: [self.identity.genesis()])
+            except RestoredError as error:
+                # A ledger that was lost: the neighbours may give the own chain back.
+                log.warning("nothing can be said: %s %s", error.message, error.hint)
         async with self.network.run(), trio.open_nursery() as nursery:
             nursery.start_soon(self.market.run)
             nursery.start_soon(self.gossip.run)

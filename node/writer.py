@@ -148,7 +148,11 @@ class Writer:
         self.refusal: RefusedError | None = None
         """Why nothing may be appended; the node still follows and serves others' chains."""
         try:
-            guard.check(store.head(own), self._own_id)
+            head = store.head(own)
+            guard.check(head, self._own_id)
+            # A crash may have left the guard a step behind. What is said from here on tells of
+            # the last step: should it be lost, the guard must know that it was there.
+            guard.write(head)
         except RefusedError as error:
             self.refusal = error
 
@@ -241,7 +245,22 @@ class Writer:
                 for request in requests:
                     if request.own is not None:
                         request.error = request.error or error
+        elif self.refusal is not None and any(self._own in batch.heads for batch in batches):
+            self._look_again()
         return True
+
+    def _look_again(self) -> None:
+        """Lift the refusal once neighbours have given back what the guard says was written.
+
+        A guard that is gone, copied or another machine's says nothing about the newest entry,
+        and goes on refusing.
+        """
+        try:
+            self._guard.check(self._store.head(self._own), self._own_id)
+        except RefusedError as error:
+            self.refusal = error
+        else:
+            self.refusal = None
 
     def close(self) -> None:
         """Close the store and the guard."""

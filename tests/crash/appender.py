@@ -17,6 +17,7 @@ from tests.ledger.authors import CELL, UNTIL_MS, Author, named
 
 from passby.ledger.draft import Draft, OpenLot, Reserve, compose
 from passby.ledger.ingest import Check, View
+from passby.node.head_guard import NAME, begin
 from passby.node.storage import Storage, open_storage
 from passby.protocol.entry import Record
 from passby.protocol.keys import SigningKey
@@ -59,6 +60,8 @@ async def others(storage: Storage) -> None:
 
 async def main(path: Path) -> None:
     """Append and acknowledge until killed."""
+    if not path.exists():
+        begin(path.parent / NAME)
     async with open_storage(path, KEY.public) as storage, trio.open_nursery() as nursery:
         nursery.start_soon(others, storage)
         while True:

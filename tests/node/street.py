@@ -15,6 +15,7 @@ from tests.node.networks import Maker, eventually
 from passby.geo.cells import cell_at
 from passby.ledger.store_memory import MemoryStore
 from passby.node.clock import machine_clock
+from passby.node.head_guard import begin
 from passby.node.listing import draft_of, read_listed
 from passby.node.net import Network
 from passby.node.participant import NETWORK_ID, Identity, Participant
@@ -82,6 +83,8 @@ class Household:
             stack.callback(self.gone.set)
             stack.enter_context(self.scope)
             folder = self.street.folder
+            if folder is not None and not self.address:
+                begin(folder / f"{self.name}.guard")
             storage = (
                 InlineStorage(self.store, self.key.public)
                 if folder is None
