@@ -16,25 +16,30 @@ from typing import Final
 import trio
 
 from passby.ledger.draft import Draft, Reserve, Resolve
+from passby.node.agreement import (
+    binds_too_long,
+    check_amount,
+    check_terms,
+    handover_until,
+    in_time,
+    latest_ms,
+)
 from passby.node.chains import Chains
 from passby.node.clock import Clock
 from passby.node.listing import plain_text
-from passby.node.trades import fold_of, offer_of, owed_minor, terms_in
+from passby.node.trades import fold_of, offer_of, owed_minor, parties_of, terms_in
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.limits import (
     AMOUNT_MAX,
     CONFIRM_WITHIN_S,
     DESK_CHECK_S,
-    HANDOVER_GRACE_S,
-    HANDOVER_WITHIN_S,
-    PROPOSE_SKEW_MAX_S,
     RESPOND_WITHIN_S,
+    TRADES_ASKED_MAX,
     TRADES_WATCHED_MAX,
 )
 from passby.protocol.payloads import (
     Note,
-    Offer,
     Propose,
     encode_payload,
 )
@@ -68,6 +73,9 @@ class Desk:
         self._salt = salt
         self._bell = trio.Event()
         self._open: dict[bytes, None] = {}
+        """Trades in which this device has written something that may bind it."""
+        self._asked: dict[bytes, None] = {}
+        """Others' proposes that it has not answered."""
         self._writing = trio.Lock()
         chains.on_records(self._heard)
 
@@ -88,19 +96,13 @@ class Desk:
 
     def trades(self) -> list[Trade]:
         """Return the trades that this device is a party of, newest first."""
-        found: list[Trade] = []
-        for trade_id in self._chains.reader.trades(0):
-            try:
-                trade = self.trade(trade_id)
-            except RefusedError:
-                continue
-            if self.me in trade.parties():
-                found.append(trade)
-        return found
+        found = self._chains.reader.trades(0)
+        return [self.trade(trade_id) for trade_id in found if self._concerns_me(trade_id)]
 
     def open_trades(self) -> list[Trade]:
         """Return the trades of this device that still wait for something, newest last."""
-        trades = [self.trade(trade_id) for trade_id in self._open]
+        trades = [self.trade(trade_id) for trade_id in (*self._asked, *self._open)]
+        trades.sort(key=lambda trade: (trade.propose.at_ms, trade.id))
         return [trade for trade in trades if trade.state in OPEN_STATES]
 
     def code(self, trade: Trade) -> str | None:
@@ -143,16 +145,18 @@ class Desk:
         text = plain_text(text) if text else None
         now_ms = self._clock()
         taken = lot.remaining if amount is None else amount
-        _check_amount(offer, taken, lot.remaining)
+        check_amount(offer, taken, lot.remaining)
         if offer.price.total_minor(taken, now_ms) > AMOUNT_MAX:
             raise RefusedError("This costs more than can be counted.", "Propose less of it.")
         until_ms = record.entry.body.facts[1]
         if isinstance(until_ms, int) and until_ms < now_ms:
             raise RefusedError("This offer has ended.", "`passby book` lists what is still there.")
         if handover_until_ms is None:
-            handover_until_ms = _handover_until(offer, now_ms)
+            handover_until_ms = handover_until(offer, now_ms)
         if handover_until_ms <= now_ms:
             raise UsageError("The hand-over would have to be in the past.")
+        if handover_until_ms > latest_ms(now_ms):
+            raise UsageError("A hand-over is at most a year ahead.", "Give an earlier --by.")
 
         def draft(at_ms: int) -> list[Draft]:
             terms = terms_of([(lot_id, offer, taken)], at_ms, text)
@@ -187,12 +191,12 @@ class Desk:
             numbers = [s.number for s in self._mine(trade, EntryType.RESERVE)]
             if not numbers:
                 raise self._out_of_turn(trade, EntryType.RESERVE)
-            self._check_terms(trade)
+            check_terms(self._chains, trade, self._clock())
             legs = [trade.legs[number - 1] for number in numbers]
             hashes = {leg.number: await self._hashes(trade, leg.number) for leg in legs}
 
             def draft(at_ms: int) -> list[Draft]:
-                _in_time(at_ms, trade.respond_by_ms)
+                in_time(at_ms, trade.respond_by_ms)
                 return [
                     Draft(
                         EntryType.RESERVE,
@@ -309,29 +313,52 @@ class Desk:
 
     async def run(self) -> None:
         """Take automatic steps until cancelled."""
-        self._open = {trade.id: None for trade in self.trades() if self._is_watched(trade)}
+        for trade in reversed(self.trades()):
+            if self._is_watched(trade):
+                self._watch(trade.id, answered=self._has_written(trade))
         while True:
             self._bell = trio.Event()
-            for trade_id in list(self._open):
+            for trade_id in (*self._open, *self._asked):
                 await self._advance(trade_id)
-            with trio.move_on_after(DESK_CHECK_S if self._open else float("inf")):
+            with trio.move_on_after(DESK_CHECK_S if self._open or self._asked else float("inf")):
                 await self._bell.wait()
 
     def _heard(self, records: Sequence[Record]) -> None:
+        # One look at each trade, however many entries of it a frame brings.
+        heard: dict[bytes, bool] = {}
         for record in records:
             body = record.entry.body
-            if body.type not in TRADE_TYPES:
-                continue
-            trade_id = record.entry.id if body.type == EntryType.PROPOSE else body.refs[0]
+            if body.type in TRADE_TYPES:
+                trade_id = record.entry.id if body.type == EntryType.PROPOSE else body.refs[0]
+                heard[trade_id] = heard.get(trade_id, False) or body.author == self.me
+        for trade_id, answered in heard.items():
             if trade_id in self._open or self._concerns_me(trade_id):
-                self._open[trade_id] = None
+                self._watch(trade_id, answered=answered)
                 self._bell.set()
-        while len(self._open) > TRADES_WATCHED_MAX:
-            self._open.pop(next(iter(self._open)))
+
+    def _watch(self, trade_id: bytes, *, answered: bool) -> None:
+        """Look after a trade. Those that only ask never drive out one that binds this device."""
+        if answered or trade_id in self._open:
+            self._asked.pop(trade_id, None)
+            self._open[trade_id] = None
+        else:
+            self._asked[trade_id] = None
+        for watched, most in ((self._asked, TRADES_ASKED_MAX), (self._open, TRADES_WATCHED_MAX)):
+            while len(watched) > most:
+                watched.pop(next(iter(watched)))
+
+    def _unwatch(self, trade_id: bytes) -> None:
+        self._asked.pop(trade_id, None)
+        self._open.pop(trade_id, None)
+
+    def _has_written(self, trade: Trade) -> bool:
+        return trade.taker == self.me or any(
+            leg.reserves or leg.refusals for leg in trade.legs if leg.lister == self.me
+        )
 
     def _concerns_me(self, trade_id: bytes) -> bool:
         try:
-            return self.me in self.trade(trade_id).parties()
+            return self.me in parties_of(self._chains, trade_id)
         except RefusedError:
             return False
 
@@ -352,14 +379,14 @@ class Desk:
             except Exception:  # logged whole
                 # A trade is made of what strangers wrote: one must not hold up the others.
                 log.exception("a bug in trade %s", trade_id.hex())
-                self._open.pop(trade_id, None)
+                self._unwatch(trade_id)
                 return
         if not self._is_watched(trade):
-            self._open.pop(trade_id, None)
+            self._unwatch(trade_id)
 
     async def _take_a_step(self, trade: Trade) -> bool:
         for step in turns(trade, self._clock()):
-            if step.party != self.me:
+            if step.party != self.me or binds_too_long(trade, step):
                 continue
             if step.automatic:
                 await self._take(trade, step)
@@ -397,7 +424,7 @@ class Desk:
         commit_by_ms = trade.commit_by_ms or 0
 
         def draft(at_ms: int) -> list[Draft]:
-            _in_time(at_ms, commit_by_ms)
+            in_time(at_ms, commit_by_ms)
             return [Draft(EntryType.CONFIRM, (trade.id, *reserves), (commit_by_ms, *hashes))]
 
         await self._chains.say(draft)
@@ -409,7 +436,7 @@ class Desk:
         commit_by_ms = trade.commit_by_ms or 0
 
         def draft(at_ms: int) -> list[Draft]:
-            _in_time(at_ms, commit_by_ms)
+            in_time(at_ms, commit_by_ms)
             return [Draft(EntryType.COMMIT, refs)]
 
         await self._chains.say(draft)
@@ -453,32 +480,6 @@ class Desk:
     def _out_of_turn(self, trade: Trade, kind: EntryType) -> RefusedError:
         return RefusedError(why_not(trade, self.me, kind, self._clock()))
 
-    def _check_terms(self, trade: Trade) -> None:
-        """Refuse terms that are not what the offers say at the propose's time."""
-        now_ms = self._clock()
-        if trade.propose.at_ms > now_ms + PROPOSE_SKEW_MAX_S * 1000:
-            raise RefusedError(
-                "The propose is dated ahead of this clock.", "`passby doctor` checks the clock."
-            )
-        terms = terms_in(self._chains, trade)
-        if terms is None:
-            raise RefusedError("The terms of this propose have not arrived, or are not its own.")
-        offers: list[tuple[bytes, Offer, int]] = []
-        for leg in trade.legs:
-            record = self._chains.reader.record(leg.lot)
-            if record is None:
-                raise RefusedError("An offer of this trade has not arrived yet.", "Try again.")
-            offer = offer_of(record)
-            if leg.lister == self.me:
-                lot = self._chains.reader.lot(leg.lot)
-                _check_amount(offer, leg.amount, lot.remaining if lot else 0)
-            offers.append((leg.lot, offer, leg.amount))
-        if terms.lots != terms_of(offers, trade.propose.at_ms, None).lots:
-            raise RefusedError(
-                "The terms differ from what the offer says.",
-                "Decline with `passby cancel`, and offer anew if the price has changed.",
-            )
-
     def _confirm_by(self, leg: Leg, at_ms: int) -> int:
         return min(at_ms + CONFIRM_WITHIN_S * 1000, leg.handover_until_ms)
 
@@ -499,33 +500,6 @@ class Desk:
             trade_id + giver, key=self._code_key, digest_size=8, person=b"passby code"
         ).digest()
         return code_from(entropy)
-
-
-def _check_amount(offer: Offer, amount: int, remaining: int) -> None:
-    if remaining < 1:
-        raise RefusedError(
-            "Nothing is left of this lot.", "`passby book` lists what is still there."
-        )
-    if amount > remaining:
-        raise RefusedError(f"Only {remaining} is left of this lot, not {amount}.")
-    if amount < min(offer.minimum, remaining) or amount < 1:
-        raise RefusedError(f"At least {offer.minimum} must be taken of this lot.")
-    if (amount - offer.minimum) % offer.step and amount != remaining:
-        raise RefusedError(
-            f"This lot is handed out from {offer.minimum} on in steps of {offer.step}."
-        )
-
-
-def _handover_until(offer: Offer, now_ms: int) -> int:
-    if offer.window is not None and offer.window.until_ms > now_ms:
-        return offer.window.until_ms + HANDOVER_GRACE_S * 1000
-    return now_ms + HANDOVER_WITHIN_S * 1000
-
-
-def _in_time(at_ms: int, by_ms: int) -> None:
-    """Refuse what would be void: the clock has moved on since whose turn it is was asked."""
-    if at_ms > by_ms:
-        raise RefusedError("The time for this step is over.", "`passby trade show` tells how on.")
 
 
 def _seq(offer: Entry | None) -> int:

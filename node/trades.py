@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from passby.node.chains import Chains
-from passby.protocol.entry import Record
+from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError, RemoteError
+from passby.protocol.legs import causes
+from passby.protocol.limits import TRADE_STEPS_MAX
 from passby.protocol.payloads import Offer, Propose, Terms, decode_payload
 from passby.protocol.terms import terms_hash
 from passby.protocol.trade import Leg, Trade, fold
 from passby.protocol.types import EntryType
 
+_ENDING: Final = frozenset({EntryType.RELEASE, EntryType.CANCEL})
+
 
 def fold_of(chains: Chains, trade_id: bytes, now_ms: int) -> Trade:
-    """Return the fold of a trade from what is held.
+    """Return the fold of a trade from what is held; what strangers say about it is not read.
 
     Raises:
         RefusedError: no propose with this id is held.
     """
-    records = chains.reader.trade(trade_id)
-    propose = next((r.entry for r in records if r.entry.id == trade_id), None)
-    if propose is None or propose.body.type != EntryType.PROPOSE:
+    propose, offers = _opening(chains, trade_id)
+    known = {entry.id: entry for entry in (propose, *offers)}
+    for party in _authors(propose, offers):
+        for record in chains.reader.steps(trade_id, party, TRADE_STEPS_MAX):
+            known[record.entry.id] = record.entry
+    # What a party names as its cause may be anybody's.
+    ending = [entry for entry in known.values() if entry.body.type in _ENDING]
+    for cause in {cause for entry in ending for cause in causes(entry)} - known.keys():
+        found = chains.reader.record(cause)
+        if found is not None:
+            known[cause] = found.entry
+    return fold(propose, known.values(), now_ms)
+
+
+def parties_of(chains: Chains, trade_id: bytes) -> set[bytes]:
+    """Return the keys of a trade's parties, as far as their offers are held; cheaper than a fold.
+
+    Raises:
+        RefusedError: no propose with this id is held.
+    """
+    return _authors(*_opening(chains, trade_id))
+
+
+def _opening(chains: Chains, trade_id: bytes) -> tuple[Entry, list[Entry]]:
+    """Return a trade's propose and the offers that it names, where they are held."""
+    record = chains.reader.record(trade_id)
+    if record is None or record.entry.body.type != EntryType.PROPOSE:
         raise RefusedError("No trade with this id is known.", "`passby trade list` shows yours.")
-    entries = [record.entry for record in records]
-    for lot in propose.body.refs:
-        offer = chains.reader.record(lot)
-        if offer is not None:
-            entries.append(offer.entry)
-    return fold(propose, entries, now_ms)
+    named = (chains.reader.record(lot) for lot in record.entry.body.refs)
+    offers = [
+        lot.entry for lot in named if lot is not None and lot.entry.body.type == EntryType.OFFER
+    ]
+    return record.entry, offers
+
+
+def _authors(propose: Entry, offers: list[Entry]) -> set[bytes]:
+    return {propose.author, *(offer.author for offer in offers)}
 
 
 def offer_of(record: Record) -> Offer:

@@ -210,6 +210,14 @@ DESK_CHECK_S: Final = 5
 """How often deadlines of the own open trades are looked at."""
 TRADES_WATCHED_MAX: Final = 10_000
 """Own open trades looked at; each costs a fold every DESK_CHECK_S."""
+TRADES_ASKED_MAX: Final = 256
+"""Open proposes of others without an answer so far; anybody may write them, so they have no
+share in the bound above."""
+TRADE_STEPS_MAX: Final = 64
+"""Entries of one party in one trade that count, the first ones: six lots with every step, and
+as many again. Telling faults takes longer by the cube of it."""
+HANDOVER_AHEAD_MAX_S: Final = 366 * 24 * 3600
+"""How late a hand-over may be agreed: until then nothing frees what was set aside."""
 DELIVERED_AFTER_S: Final = 24 * 3600
 """A goods receipt that differs counts when dated at most this long after the hand-over."""
 DISPUTE_WITHIN_S: Final = 72 * 3600

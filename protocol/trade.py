@@ -19,6 +19,7 @@ against reserve or confirm. Two kinds of answer come out:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -36,6 +37,7 @@ from passby.protocol.legs import (
     kept_goods,
     uint_fact,
 )
+from passby.protocol.limits import TRADE_STEPS_MAX
 from passby.protocol.secret import secret_hash
 from passby.protocol.types import EntryType, Receipted, check_shape
 
@@ -86,8 +88,9 @@ def fold(propose: Entry, entries: Iterable[Entry], now_ms: int) -> Trade:
     """Return the trade that `entries` (offers named by the propose among them) amount to.
 
     The propose must have passed `check_shape`. Entries that do not count, being void, late,
-    doubled, misshapen or somebody else's, are passed over; those that prove a breach are in
-    `faults`. The order of `entries` does not matter.
+    doubled, misshapen or somebody else's, are passed over, as are a party's beyond its first
+    TRADE_STEPS_MAX; those that prove a breach are in `faults`. The order of `entries` does not
+    matter.
     """
     known = {entry.id: entry for entry in entries}
     trade = Trade(propose, _legs(propose, known))
@@ -130,8 +133,11 @@ def _steps_of(propose: Entry, entries: Iterable[Entry]) -> Mine:
         for entry in entries
         if entry.body.refs and entry.body.refs[0] == propose.id and _well_shaped(entry)
     )
+    by_author: Counter[bytes] = Counter()
     for entry in sorted(named, key=lambda entry: (entry.author, entry.seq, entry.id)):
-        mine.setdefault(entry.body.type, []).append(entry)
+        by_author[entry.author] += 1
+        if by_author[entry.author] <= TRADE_STEPS_MAX:
+            mine.setdefault(entry.body.type, []).append(entry)
     return mine
 
 

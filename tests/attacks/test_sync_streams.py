@@ -55,6 +55,9 @@ async def test_a_second_stream_of_a_neighbour_does_not_end_what_comes_through_it
         opener, other = sorted((ann, ben), key=lambda each: each.network.peer_id)
         stream = await opener.network.open_stream(other.network.peer_id, SYNC_PROTOCOL)
 
+        async def both_have(lot: bytes) -> None:
+            await eventually(lambda: ann.has_lot(lot) and ben.has_lot(lot))
+
         async def converse() -> None:
             with suppress(RemoteError):
                 await opener.participant.replication._converse(stream)
@@ -62,6 +65,5 @@ async def test_a_second_stream_of_a_neighbour_does_not_end_what_comes_through_it
         async with trio.open_nursery() as nursery:
             nursery.start_soon(converse)
             for household in (ann, ben):
-                lot = await household.list()
-                await eventually(lambda lot=lot: ann.has_lot(lot) and ben.has_lot(lot))
+                await both_have(await household.list())
             nursery.cancel_scope.cancel()

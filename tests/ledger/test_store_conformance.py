@@ -323,6 +323,26 @@ def test_a_trade_is_all_that_names_its_propose(pair: tuple[Store, Reader]) -> No
     assert reader.trade(lot.entry.id) == []
 
 
+def test_the_steps_of_a_party_are_its_own_first_entries_of_a_trade(
+    pair: tuple[Store, Reader],
+) -> None:
+    store, reader = pair
+    ada, bob = lister(), lister("bob")
+    lot = ada.offer(10)
+    propose = bob.propose(lot)
+    reserve = ada.reserve(lot, 1, propose.entry.id)
+    cancels = [bob.say(13, refs=(propose.entry.id,), facts=(1,)) for _ in range(3)]
+    bob.propose(lot)
+    take(store, ada.records)
+    take(store, bob.records)
+    trade = propose.entry.id
+    assert reader.steps(trade, ada.public, 9) == [reserve]
+    assert reader.steps(trade, bob.public, 9) == [propose, *cancels]
+    assert reader.steps(trade, bob.public, 2) == [propose, cancels[0]]
+    assert reader.steps(trade, named("somebody"), 9) == []
+    assert reader.steps(lot.entry.id, ada.public, 9) == []
+
+
 def test_trades_come_newest_first(pair: tuple[Store, Reader]) -> None:
     store, reader = pair
     ada, bob = lister(), lister("bob")

@@ -1,0 +1,105 @@
+"""What this node agrees to: amounts, terms and times that no honest party asks otherwise."""
+
+from __future__ import annotations
+
+from passby.node.chains import Chains
+from passby.node.trades import offer_of, terms_in
+from passby.protocol.errors import RefusedError
+from passby.protocol.limits import (
+    HANDOVER_AHEAD_MAX_S,
+    HANDOVER_GRACE_S,
+    HANDOVER_WITHIN_S,
+    PROPOSE_SKEW_MAX_S,
+)
+from passby.protocol.payloads import Offer
+from passby.protocol.terms import terms_of
+from passby.protocol.trade import Trade
+from passby.protocol.turns import Step
+from passby.protocol.types import EntryType
+
+
+def check_terms(chains: Chains, trade: Trade, now_ms: int) -> None:
+    """Refuse terms that are not what the offers say at the propose's time.
+
+    Raises:
+        RefusedError: they are not, or have not arrived; or the times are past all reason.
+    """
+    if trade.propose.at_ms > now_ms + PROPOSE_SKEW_MAX_S * 1000:
+        raise RefusedError(
+            "The propose is dated ahead of this clock.", "`passby doctor` checks the clock."
+        )
+    if any(leg.handover_until_ms > latest_ms(now_ms) for leg in trade.legs):
+        raise RefusedError(
+            "The hand-over is put off for more than a year: till then nothing would free what"
+            " is set aside.",
+            "Decline with `passby cancel`.",
+        )
+    terms = terms_in(chains, trade)
+    if terms is None:
+        raise RefusedError("The terms of this propose have not arrived, or are not its own.")
+    offers: list[tuple[bytes, Offer, int]] = []
+    for leg in trade.legs:
+        record = chains.reader.record(leg.lot)
+        if record is None:
+            raise RefusedError("An offer of this trade has not arrived yet.", "Try again.")
+        offer = offer_of(record)
+        if leg.lister == chains.author:
+            lot = chains.reader.lot(leg.lot)
+            check_amount(offer, leg.amount, lot.remaining if lot else 0)
+        offers.append((leg.lot, offer, leg.amount))
+    if terms.lots != terms_of(offers, trade.propose.at_ms, None).lots:
+        raise RefusedError(
+            "The terms differ from what the offer says.",
+            "Decline with `passby cancel`, and offer anew if the price has changed.",
+        )
+
+
+def check_amount(offer: Offer, amount: int, remaining: int) -> None:
+    """Refuse an amount that the offer does not hand out.
+
+    Raises:
+        RefusedError: more than is left, below the minimum, or between two steps.
+    """
+    if remaining < 1:
+        raise RefusedError(
+            "Nothing is left of this lot.", "`passby book` lists what is still there."
+        )
+    if amount > remaining:
+        raise RefusedError(f"Only {remaining} is left of this lot, not {amount}.")
+    if amount < min(offer.minimum, remaining) or amount < 1:
+        raise RefusedError(f"At least {offer.minimum} must be taken of this lot.")
+    if (amount - offer.minimum) % offer.step and amount != remaining:
+        raise RefusedError(
+            f"This lot is handed out from {offer.minimum} on in steps of {offer.step}."
+        )
+
+
+def handover_until(offer: Offer, now_ms: int) -> int:
+    """Return by when goods change hands unless something else is agreed."""
+    if offer.window is not None and offer.window.until_ms > now_ms:
+        return offer.window.until_ms + HANDOVER_GRACE_S * 1000
+    return now_ms + HANDOVER_WITHIN_S * 1000
+
+
+def latest_ms(now_ms: int) -> int:
+    """Return how late a hand-over may be agreed on."""
+    return now_ms + HANDOVER_AHEAD_MAX_S * 1000
+
+
+def binds_too_long(trade: Trade, step: Step) -> bool:
+    """Tell whether a confirm would wait for commits until after the hand-over.
+
+    No honest reserve asks for that: its lister could leave the taker bound for ever.
+    """
+    ends_ms = min(leg.handover_until_ms for leg in trade.legs)
+    return step.type == EntryType.CONFIRM and (trade.commit_by_ms or 0) > ends_ms
+
+
+def in_time(at_ms: int, by_ms: int) -> None:
+    """Refuse what would be void: the clock has moved on since whose turn it is was asked.
+
+    Raises:
+        RefusedError: `at_ms` is past `by_ms`.
+    """
+    if at_ms > by_ms:
+        raise RefusedError("The time for this step is over.", "`passby trade show` tells how on.")
