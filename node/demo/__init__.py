@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from passby.node.demo.guard import Guard
 from passby.node.demo.story import Story
 from passby.protocol.errors import Exit, LocalError
 
@@ -35,26 +36,31 @@ def play(*, stay: bool, as_json: bool, data: Path | None) -> int:
     def tell(words: str) -> None:
         print(f"{time.monotonic() - started_s:6.1f} s  {words}", file=out, flush=True)
 
-    story = Story(folder, tell, data)
+    guard = Guard(folder)
+    story = Story(folder, tell, guard, data)
     # The nodes have sessions of their own: whoever ends the demo must not leave them behind.
     signal.signal(signal.SIGTERM, _interrupt)
+    keep = False
     try:
-        try:
-            story.play()
-        except LocalError as error:
-            raise LocalError(
-                error.message, f"{error.hint} The homes are in {folder}.".strip()
-            ) from None
+        tell("five nodes start")
+        story.play()
         story.result["seconds"] = round(time.monotonic() - started_s, 1)
         if as_json:
             print(json.dumps(story.result), flush=True)  # noqa: T201
         if stay and sys.stdin.isatty():
             _stay(story)
+    except LocalError as error:
+        keep = True
+        raise LocalError(
+            error.message, f"{error.hint} The homes are in {folder}.".strip()
+        ) from None
     finally:
         codes = story.stop()
+        guard.dismiss()
+        if not keep and (all(code == 0 for code in codes) or sys.exc_info()[0] is not None):
+            shutil.rmtree(folder)
     if any(code != 0 for code in codes):
         raise LocalError(f"The nodes ended with {codes}.", f"Their logs are in {folder}.")
-    shutil.rmtree(folder)
     good = (
         story.result["audit"]["exit"] == 0
         and story.result["trade"]["state"] == "SETTLED"
@@ -77,7 +83,7 @@ def _stay(story: Story) -> None:
         "The nodes keep running. In another terminal:",
         f"  {program} --home {first.home.path} book",
         f"  {program} --home {third.home.path} matches",
-        f"  {program} --home {third.home.path} trade show {story.result['trade']['id'][:12]}",
+        f"  {program} --home {third.home.path} trade show {story.result['trade']['id'][:8]}",
         f"  {program} --home {first.home.path} give Compost --category garden --amount 10kg",
         f"  {program} --home {third.home.path} audit",
         "Ctrl-C here stops them and removes their homes.",

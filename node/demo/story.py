@@ -15,6 +15,7 @@ from passby.geo.cells import cell_at, cell_text
 from passby.geo.rings import ring
 from passby.node.clock import machine_clock
 from passby.node.config import with_value
+from passby.node.demo.guard import Guard
 from passby.node.demo.street import Neighbour, free_ports, wait_for
 from passby.node.imports import BadRow, Reading, read_file
 from passby.node.imports.listed import lot_of
@@ -36,11 +37,13 @@ class Story:
     Args:
         folder: where the homes are made.
         tell: is told each step as it happens, in words.
+        guard: takes care of the nodes if nobody else can.
         data: a file of further lots, or None.
     """
 
-    def __init__(self, folder: Path, tell: Tell, data: Path | None) -> None:
+    def __init__(self, folder: Path, tell: Tell, guard: Guard, data: Path | None) -> None:
         self._tell = tell
+        self._guard = guard
         self._data = data
         around = ring(cell_at(*AMSTERDAM), 1)
         ports = free_ports(len(NAMES))
@@ -83,11 +86,15 @@ class Story:
             thread.join()
         return codes
 
+    def _start(self, node: Neighbour) -> None:
+        node.start()
+        self._guard.watch(pid for each in self.nodes if (pid := each.pid) is not None)
+
     # --- the parts ---------------------------------------------------------------------
 
     def _gather(self) -> None:
         for node in self.nodes:
-            node.start()
+            self._start(node)
         for node in self.nodes:
             node.wait_until_up()
             self._tell(f"{node.name}'s node is up in cell {node.cell}")
@@ -245,7 +252,7 @@ class Story:
 
     def _plug_in_again(self, acknowledged: list[str]) -> None:
         victim = self.nodes[4]
-        victim.start()
+        self._start(victim)
         victim.wait_until_up()
         own = victim.get("/v1/ledger/log", limit=1000)["entries"]
         lost = set(acknowledged) - {entry["id"] for entry in own}

@@ -53,6 +53,12 @@ class Neighbour:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int | None:
+        """The daemon's process, while it runs."""
+        running = self._process is not None and self._process.poll() is None
+        return self._process.pid if self._process is not None and running else None
+
     def wait_until_up(self) -> None:
         """Return once the daemon answers.
 
