@@ -41,11 +41,15 @@ COMMANDS: Final[dict[str, str]] = {
     "trade": "trades",
     "ledger": "chains",
     "audit": "auditing",
+    "proof": "proving",
     "bench": "playing",
     "demo": "playing",
     "version": "running",
 }
 """Every command, in the order of a first evening with passby, and the module that holds it."""
+
+SHELL_WORDS: Final = frozenset({"passby", "chmod", "sudo", "kill", "pip"})
+"""With which a hint begins that is a command to copy."""
 
 INTERRUPTED: Final = 130
 """128 + SIGINT, as shells have it."""
@@ -144,20 +148,30 @@ def complain(error: LocalError, *, as_json: bool) -> int:
     """Say on stderr what is wrong and what to do; return the exit code."""
     from passby.node.cli.frame import clean
 
+    message, hint = _sentence(error.message), _sentence(error.hint, hint=True)
     if as_json:
         import json
 
         fault = {
-            "message": error.message,
-            "hint": error.hint,
+            "message": message,
+            "hint": hint,
             "exit_code": int(error.exit_code),
         }
         click.echo(json.dumps({"error": fault}), err=True)
         return error.exit_code
-    click.echo(click.style("passby: ", fg="red") + clean(error.message), err=True)
-    if error.hint:
-        click.echo(f"  {clean(error.hint)}", err=True)
+    click.echo(click.style("passby: ", fg="red") + clean(message), err=True)
+    if hint:
+        click.echo(f"  {clean(hint)}", err=True)
     return error.exit_code
+
+
+def _sentence(text: str, *, hint: bool = False) -> str:
+    """Return a clause as a sentence; a hint that is a command stays as it is typed."""
+    first = text.split(" ", 1)[0]
+    if first.isalpha() and not (hint and first in SHELL_WORDS):
+        text = text[0].upper() + text[1:]
+    # A hint may end in what is to be copied, where a full stop would be copied too.
+    return text if hint or not text or text[-1] in ".!?:)" else f"{text}."
 
 
 def _misuse(error: click.ClickException, args: list[str]) -> LocalError:

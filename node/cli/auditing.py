@@ -46,7 +46,7 @@ def audit_command(
     bundle: Path | None,
     signatures: bool,
 ) -> int:
-    """Verify again, from its bytes, what this node holds: chains, stock, trades.
+    """Verify again, from its bytes, what this node holds.
 
     Exit codes: 0 clean, 1 misbehaviour proven, 2 local data corrupt, 3 incomplete,
     64 usage, 74 input or output.

@@ -17,7 +17,7 @@ from passby.node.cli.frame import Command, Group
 DOCS = Path(__file__).parents[2] / "docs" / "COMMANDS.md"
 WANTED = (
     "init up down status id peers join invite doctor config offer request give import book matches "
-    "propose accept handover receive cancel trade ledger audit bench demo version"
+    "propose accept handover receive cancel trade ledger audit proof bench demo version"
 )
 
 
@@ -92,6 +92,7 @@ def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(f"\n  {name} " in shown for name in COMMANDS)
+    assert "..." not in shown, "a first sentence that does not fit a line"
 
 
 def test_status_imports_nothing_that_takes_long() -> None:
