@@ -13,18 +13,22 @@ a crash at each point is safe:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from passby.ledger.chain import Append, Head, Outcome
+from passby.ledger.frames import Digest, Frames, Places
 from passby.ledger.ingest import Batch, Check, Overlay, View, admit
 from passby.ledger.store import Store
 from passby.protocol.entry import Record
 from passby.protocol.errors import LocalError, RefusedError
+from passby.protocol.limits import BULK_MIN
 
 Composer = Callable[[View], list[Record]]
 """Given what is held, returns own records that follow the own head; may be asked again."""
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class Guard(Protocol):
@@ -41,6 +45,25 @@ class Guard(Protocol):
 
     def close(self) -> None:
         """Let go of the file."""
+
+
+class HelperGoneError(Exception):
+    """The helper crashed, or does not answer."""
+
+
+class Helper(Protocol):
+    """Takes frames into the same store from elsewhere; see `bulk`."""
+
+    def is_ready(self) -> bool:
+        """Tell whether it can be used now; the first asking may start it."""
+
+    def take(self, frames: Sequence[bytes]) -> tuple[Digest, Places]:
+        """Judge and commit; nobody else writes meanwhile.
+
+        Raises:
+            HelperGoneError: what became of the frames is not known.
+            LocalError: the disk is full or failing; nothing is stored.
+        """
 
 
 class NoGuard:
@@ -62,13 +85,17 @@ class NoGuard:
 class Request(Generic[T]):
     """Records to write, and what came of it: `outcome` raises or returns."""
 
-    records: Sequence[Record] = ()
     own: bytes | None = None
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.tell: Callable[[], None] | None = None
         self._values: list[T] = []
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Those to judge, for reading ahead what they depend on."""
+        return ()
 
     def judge(self, view: Overlay) -> Batch:
         """Return what to write; nothing in `view` changes."""
@@ -95,13 +122,51 @@ class Admission(Request[Sequence[Outcome]]):
 
     def __init__(self, records: Sequence[Record], check: Check) -> None:
         super().__init__()
-        self.records = records
+        self._records = records
         self._check = check
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """As `Request.records`."""
+        return self._records
 
     def judge(self, view: Overlay) -> Batch:
         """As `Request.judge`."""
-        batch = admit(view, self.records, self._check)
+        batch = admit(view, self._records, self._check)
         self.settle(batch.outcomes)
+        return batch
+
+
+class Intake(Request[Digest]):
+    """Frames that a peer sent, not decoded before the writer's turn."""
+
+    def __init__(self, frames: Sequence[bytes]) -> None:
+        super().__init__()
+        self.frames = frames
+        self.fresh: list[Record] = []
+        """What was appended, where this process did it."""
+        self.places: Places | None = None
+        """What was appended is about, where another process did it."""
+        self._read: Frames | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the frames."""
+        return sum(map(len, self.frames))
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """What the frames hold, as far as they can be read; decoded once."""
+        if self._read is None:
+            self._read = Frames(self.frames)
+        return self._read.records
+
+    def judge(self, view: Overlay) -> Batch:
+        """As `Request.judge`."""
+        assert self._read is not None, "judged before it was read"
+        batch, digest = self._read.judge(view)
+        self.fresh = [appended.record for appended in batch.appended]
+        self.settle(digest)
         return batch
 
 
@@ -139,9 +204,13 @@ class Writer:
         store: nobody else writes it.
         guard: guards the head of `own`.
         own: this device's key.
+        helper: takes in bulk while this one waits, if there is one.
     """
 
-    def __init__(self, store: Store, guard: Guard, own: bytes) -> None:
+    def __init__(
+        self, store: Store, guard: Guard, own: bytes, helper: Helper | None = None
+    ) -> None:
+        self._helper = helper
         self._store = store
         self._guard = guard
         self._own = own
@@ -184,9 +253,35 @@ class Writer:
                 self._write(shared)
                 shared = []
                 self._call(request)
+            elif isinstance(request, Intake) and self._helps_with(request):
+                self._write(shared)
+                shared = []
+                self._hand_over(request)
             else:
                 shared.append(request)
         self._write(shared)
+
+    def _helps_with(self, request: Intake) -> bool:
+        return self._helper is not None and request.size >= BULK_MIN and self._helper.is_ready()
+
+    def _hand_over(self, request: Intake) -> None:
+        """Let the helper write; it has the store to itself until it answers."""
+        assert self._helper is not None
+        try:
+            digest, request.places = self._helper.take(request.frames)
+        except HelperGoneError as error:
+            # A crash of the helper is safe: what it had committed is met again as held, and
+            # what it had not is taken in here.
+            log.warning("%s", error)
+            self._write([request])
+            return
+        except LocalError as error:
+            request.error = error
+        else:
+            request.settle(digest)
+            if self.refusal is not None and self._own in digest.heads:
+                self._look_again()
+        request.finish()
 
     def _call(self, request: Call[Any]) -> None:
         try:

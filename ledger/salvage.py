@@ -1,0 +1,276 @@
+"""Salvage: what a damaged ledger file still holds, taken into a new one.
+
+There is one path. Every row that can be read is read, however the file is broken; what is an
+entry by its own bytes is admitted into an empty store exactly as if a peer had sent it, so
+that nothing gets in that a peer could not have brought; what was forgotten on purpose stays
+forgotten. A chain ends where its first unreadable entry was, and sync fetches the rest. The
+damaged file is only read: whoever calls sets it aside and keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from passby.ledger.chain import Evidence, Proof
+from passby.ledger.ingest import Batch, Check, admit
+from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, SqliteError, open_damaged
+from passby.ledger.store import Reader
+from passby.ledger.store_sqlite import SqliteStore
+from passby.protocol.entry import (
+    HASH_BYTES,
+    SALT_BYTES,
+    Entry,
+    Record,
+    parse_entry,
+    payload_hash,
+)
+from passby.protocol.errors import DamagedError, LocalError, RemoteError
+from passby.protocol.keys import verify
+from passby.protocol.limits import RUN_MAX
+
+_ROWS: Final = 256
+"""Rows asked for at once, while reading goes well."""
+_PLACE_MAX: Final = 2**62
+_decode_elements: Final = msgspec.msgpack.Decoder(tuple[tuple[bytes, ...], ...]).decode
+
+
+class Salvaged(msgspec.Struct, frozen=True):
+    """What came of it: entries taken over, and where each chain ends now."""
+
+    entries: int
+    unreadable: int
+    """Stretches of the file that SQLite cannot read."""
+    heads: dict[bytes, int]
+
+
+def salvage(path: Path, fresh: Path) -> Salvaged:
+    """Take what can be read of the ledger at `path` into a new one at `fresh`.
+
+    Raises:
+        LocalError: the new file cannot be written.
+    """
+    with closing(SqliteStore(fresh)) as store:
+        try:
+            connection = open_damaged(path)
+        except LocalError:
+            # Nothing at all can be read, not even which tables there are.
+            return Salvaged(0, 1, {})
+        with closing(connection):
+            return _take_over(_Wreck(connection), store)
+
+
+def sound_to(reader: Reader, author: bytes) -> int:
+    """Return how far the author's chain is whole: read, linked, and ending in a signature.
+
+    All payloads up to there are those that were committed to, or are not held.
+    """
+    last: Entry | None = None
+    signed = 0
+    pending: list[Entry] = []
+    while True:
+        seq = last.seq + 1 if last is not None else 1
+        try:
+            record = reader.record_at(author, seq)
+        except DamagedError:
+            record = None
+        if record is None or record.entry.author != author:
+            break
+        if record.entry.body.prev != (last.id if last is not None else None):
+            break
+        last = record.entry
+        pending.append(last)
+        if len(pending) == RUN_MAX:
+            signed = _last_signed(pending) or signed
+            if signed != last.seq:
+                return signed
+            pending = []
+    return _last_signed(pending) or signed
+
+
+def _last_signed(entries: Sequence[Entry]) -> int:
+    for entry in reversed(entries):
+        if verify(entry.author, entry.raw):
+            return entry.seq
+    return 0
+
+
+class _Wreck:
+    """Rows of a file in which any page may be broken."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self.unreadable = 0
+
+    def rows(self, table: str, key: str, columns: str) -> Iterator[tuple[Any, ...]]:
+        """Yield rows by their integer key, rising; passes over what cannot be read."""
+        sql = f"SELECT {key}, {columns} FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT ?"  # noqa: S608  # constants
+        start, count, step = 1, _ROWS, 1
+        while start < _PLACE_MAX:
+            try:
+                found = self._db.execute(sql, (start, count)).fetchall()
+            except (SqliteError, OverflowError):
+                found = None
+            if found is None and count > 1:
+                # One bad page among good ones: closer and closer to it.
+                count = max(count // 4, 1)
+                continue
+            if found is None:
+                if step == 1:
+                    self.unreadable += 1
+                start, step = start + step, step * 2
+                continue
+            if step > 1:
+                # Past the bad page, but maybe too far: back to where it ends.
+                start, step = self._first_readable(sql, start - step // 2, start), 1
+                count = _ROWS
+                continue
+            count = min(count * 2, _ROWS)
+            for row in found:
+                # Broken pages can name each other: a place never comes twice.
+                if not isinstance(row[0], int) or row[0] < start:
+                    self.unreadable += 1
+                    return
+                yield row
+                start = row[0] + 1
+            if not found:
+                return
+
+    def _first_readable(self, sql: str, bad: int, good: int) -> int:
+        while good - bad > 1:
+            middle = (bad + good) // 2
+            try:
+                self._db.execute(sql, (middle, 1)).fetchall()
+            except SqliteError:
+                bad = middle
+            else:
+                good = middle
+        return good
+
+
+def _take_over(wreck: _Wreck, store: SqliteStore) -> Salvaged:
+    forgotten = _forgotten(wreck)
+    taking = _Chain(store)
+    for place, raw, carried in wreck.rows("entries", "place", "raw, carried"):
+        record = _record(place, raw, carried, forgotten)
+        if record is not None:
+            taking.take(place >> SEQ_BITS, record)
+    taking.end()
+    for entry_id in forgotten:
+        store.erase_payload(entry_id)
+    for evidence in _evidence(wreck):
+        store.commit([Batch(evidence=[evidence])], durable=True)
+    return Salvaged(
+        taking.entries, wreck.unreadable, {author: head.seq for author, head in store.heads()}
+    )
+
+
+class _Chain:
+    """Admits the records of one chain after the other, by runs that end in a signature."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._number = 0
+        self._waiting: list[Record] = []
+        self._broken = False
+        self.entries = 0
+
+    def take(self, number: int, record: Record) -> None:
+        """Take the next record of the chain with this number."""
+        if number != self._number:
+            self.end()
+            self._number, self._broken = number, False
+        if self._broken:
+            return
+        entry = record.entry
+        last = self._waiting[-1].entry if self._waiting else None
+        if last is None:
+            head = self._store.head(entry.author)
+            following, prev = (head.seq + 1, head.id) if head is not None else (1, None)
+        else:
+            following, prev = last.seq + 1, last.id
+        if entry.seq != following or entry.body.prev != prev:
+            self._broken = True
+            return
+        self._waiting.append(record)
+        if len(self._waiting) == RUN_MAX:
+            self._admit()
+
+    def end(self) -> None:
+        """Admit what waits."""
+        while self._waiting and not self._broken:
+            self._admit()
+        self._waiting = []
+
+    def _admit(self) -> None:
+        good = next(
+            (
+                at
+                for at in range(len(self._waiting), 0, -1)
+                if verify(self._waiting[at - 1].entry.author, self._waiting[at - 1].entry.raw)
+            ),
+            0,
+        )
+        run, self._waiting = self._waiting[:good], self._waiting[good:]
+        try:
+            batch = admit(self._store.view(run), run, Check.RUNS)
+        except RemoteError:
+            batch = Batch()
+        self._broken = len(batch.appended) < max(len(run), 1)
+        self._store.commit([batch], durable=False)
+        self.entries += len(batch.appended)
+
+
+def _record(place: int, raw: Any, carried: Any, forgotten: set[bytes]) -> Record | None:
+    """Return a row as the record it is, or None where it is not what was written."""
+    try:
+        entry = parse_entry(raw)
+    except (RemoteError, TypeError):
+        return None
+    if entry.seq != place & SEQ_MASK:
+        return None
+    if carried == b"":
+        forgotten.add(entry.id)
+    if not carried or entry.id in forgotten:
+        return Record(entry)
+    if not isinstance(carried, bytes):
+        return None
+    salt, payload = carried[:SALT_BYTES], carried[SALT_BYTES:]
+    # Without its payload the entry would be held, and nobody be asked for it again.
+    if payload_hash(salt, payload) != entry.body.payload_hash:
+        return None
+    return Record(entry, salt, payload)
+
+
+def _forgotten(wreck: _Wreck) -> set[bytes]:
+    return {
+        entry_id
+        for _, entry_id in wreck.rows("erasures", "place", "id")
+        if isinstance(entry_id, bytes) and len(entry_id) == HASH_BYTES
+    }
+
+
+def _evidence(wreck: _Wreck) -> Iterator[Evidence]:
+    """Yield the proofs whose every element still ends in a valid signature of the accused."""
+    for _, seq, proof, rule, packed in wreck.rows(
+        "evidence", "author", "seq, proof, rule, elements"
+    ):
+        try:
+            elements = tuple(
+                tuple(parse_entry(raw) for raw in element) for element in _decode_elements(packed)
+            )
+            kind, text = Proof(bytes(proof).decode()), bytes(rule).decode()
+        except (RemoteError, msgspec.DecodeError, TypeError, ValueError):
+            continue
+        authors = {entry.author for element in elements for entry in element}
+        if (
+            isinstance(seq, int)
+            and len(authors) == 1
+            and all(element and verify(element[-1].author, element[-1].raw) for element in elements)
+            and seq in {element[0].seq for element in elements}
+        ):
+            yield Evidence(authors.pop(), seq, kind, text, elements)
