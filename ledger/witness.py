@@ -1,0 +1,142 @@
+"""The witness: it cosigns trees that only grow, one at each size, and remembers the last.
+
+The rule is c2sp.org/tlog-witness's `add-checkpoint`, as a pure function of what the witness
+holds for a log and what it is asked. Its caller owes three things, in this order:
+
+    held    = what is stored for the origin, EMPTY if nothing is
+    verdict = witness(held, request, key)
+    Cosign: store verdict.held if what is stored is still `held` (compare and swap, in one
+            durable transaction); if it is not, begin again
+    then    WitnessKey.cosign(verdict.held ...), and answer
+
+What each order would cost:
+
+- Killed between the store and the answer: the author asks again with the old size it knows,
+  hears Conflict with the stored one, and asks once more from there; the second cosignature is
+  of the very tree that is stored. Nothing was promised that is not kept.
+- Answered before the store, killed between: the witness would come back without the tree it
+  vouched for, and cosign another one of that size. This is the one thing it exists not to do.
+- Stored without comparing: two requests from one old size both pass the rule; the smaller
+  tree stored last would take back the larger one, and a fork between them be cosigned.
+- A cosignature of the same tree with a newer time changes nothing in the store, and must yet
+  be compared: the tree may have grown meanwhile, and the time says that this is the largest.
+- Restored from a backup, a witness has forgotten trees that it cosigned. It must then take a
+  new witness key, and leave the old one for good.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from passby.ledger.checkpoint import SignedCheckpoint
+from passby.ledger.checkpoint_fork import ForkProof, RootClaim
+from passby.ledger.note import VerifierKey, check_signed
+from passby.ledger.tree import EMPTY_ROOT, is_consistent
+from passby.protocol.errors import RemoteError
+
+
+class Held(msgspec.Struct, frozen=True):
+    """The largest tree of a log that a witness has cosigned.
+
+    `note` is the checkpoint with the author's signature alone: if the author ever signs another
+    tree of this size, the two notes are the proof. Empty at size 0.
+    """
+
+    size: int
+    root: bytes
+    note: bytes
+
+
+EMPTY: Final = Held(0, EMPTY_ROOT, b"")
+"""What is held for a log that was never cosigned."""
+
+
+class AddCheckpoint(msgspec.Struct, frozen=True):
+    """A request: cosign this, `proof` leading to it from the tree of `old` leaves."""
+
+    old: int
+    proof: tuple[bytes, ...]
+    signed: SignedCheckpoint
+
+
+class Reason(IntEnum):
+    """Why a witness does not cosign; the numbers are HTTP's, as C2SP uses them."""
+
+    MALFORMED = 400
+    """No request, an old size above the checkpoint's, or lines below its root: they would make
+    two texts of one tree."""
+    UNSIGNED = 403
+    """Not signed by the log's key, or falsely."""
+    UNKNOWN = 404
+    """A log that is not witnessed here."""
+    INCONSISTENT = 422
+    """The proof does not lead from the tree held to the one asked for."""
+    BUSY = 429
+    """Not now."""
+
+
+class Cosign(msgspec.Struct, frozen=True):
+    """Store `held` in the place of what was held; then cosign its text, and answer."""
+
+    held: Held
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """The largest tree cosigned has `size` leaves: ask again with a proof from there."""
+
+    size: int
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """No cosignature, and nothing to store."""
+
+    reason: Reason
+
+
+class Forked(msgspec.Struct, frozen=True):
+    """The author signed two trees of one size: keep and spread `proof`, and answer `reply`."""
+
+    proof: ForkProof
+    reply: Conflict | Refuse
+
+
+Verdict = Cosign | Conflict | Refuse | Forked
+
+
+def witness(held: Held, request: AddCheckpoint, key: VerifierKey | None) -> Verdict:
+    """Judge a request by what is held for its log.
+
+    Promises that of the trees it says Cosign to, each stored before the next request is
+    judged, every one begins with all before it, and that no size has two roots.
+
+    Args:
+        held: what is stored for the request's origin.
+        request: anything that a peer asks.
+        key: the key that this witness trusts for the origin (`chain_key`), None if it does
+            not witness that log.
+    """
+    head = request.signed.head
+    if key is None:
+        return Refuse(Reason.UNKNOWN)
+    try:
+        check_signed(request.signed.note, key)
+    except RemoteError:
+        return Refuse(Reason.UNSIGNED)
+    if request.old > head.size or head.extension:
+        return Refuse(Reason.MALFORMED)
+    reply: Conflict | Refuse = (
+        Refuse(Reason.INCONSISTENT) if request.old == held.size else Conflict(held.size)
+    )
+    note = request.signed.only_by(key).encode()
+    if head.size == held.size > 0 and head.root != held.root:
+        return Forked(ForkProof(RootClaim(held.note), RootClaim(note)), reply)
+    if request.old != held.size:
+        return reply
+    if not is_consistent(held.size, head.size, held.root, head.root, request.proof):
+        return reply
+    return Cosign(
+        held if head.size == held.size and held.note else Held(head.size, head.root, note)
+    )
