@@ -160,8 +160,7 @@ def _take_over(wreck: _Wreck, store: SqliteStore) -> Salvaged:
         if record is not None:
             taking.take(place >> SEQ_BITS, record)
     taking.end()
-    for entry_id in forgotten:
-        store.erase_payload(entry_id)
+    store.never_take(forgotten)
     for evidence in _evidence(wreck):
         store.commit([Batch(evidence=[evidence])], durable=True)
     return Salvaged(
@@ -249,7 +248,7 @@ def _record(place: int, raw: Any, carried: Any, forgotten: set[bytes]) -> Record
 def _forgotten(wreck: _Wreck) -> set[bytes]:
     return {
         entry_id
-        for _, entry_id in wreck.rows("erasures", "place", "id")
+        for _, entry_id in wreck.rows("erasures", "number", "id")
         if isinstance(entry_id, bytes) and len(entry_id) == HASH_BYTES
     }
 

@@ -120,12 +120,16 @@ def m002_folds(db: Database) -> None:
 @migrations()
 def m003_loss(db: Database) -> None:
     """What was forgotten on purpose, and what was set aside because it is damaged."""
-    # By id as well as by place: a chain that is cut and fetched again must not bring back
-    # what its person erased, and another entry at that place is not meant.
-    db.execute(
-        "CREATE TABLE erasures (place INTEGER, id BLOB, PRIMARY KEY (place, id))"
-        " STRICT, WITHOUT ROWID"
+    # By id: a chain that is cut and fetched again must not bring back what its person erased.
+    # The place is 0 while the entry is not held.
+    db.table("erasures").create(
+        {"number": int, "place": int, "id": bytes},
+        pk="number",
+        not_null={"place", "id"},
+        strict=True,
     )
+    db.table("erasures").create_index(["id"], unique=True)
+    db.table("erasures").create_index(["place"])
     db.table("quarantine").create(
         {"number": int, "place": int, "raw": bytes, "carried": bytes, "why": str},
         pk="number",
@@ -133,7 +137,8 @@ def m003_loss(db: Database) -> None:
         strict=True,
     )
     for place, raw in db.execute("SELECT place, raw FROM entries WHERE carried = x''").fetchall():
-        db.execute("INSERT INTO erasures VALUES (?, ?)", (place, entry_id(raw[SIGNATURE_BYTES:])))
+        entry = entry_id(raw[SIGNATURE_BYTES:])
+        db.execute("INSERT INTO erasures (place, id) VALUES (?, ?)", (place, entry))
 
 
 CLEAR_FOLDS: Final = (

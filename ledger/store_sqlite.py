@@ -70,6 +70,12 @@ _HEADS: Final = _Table(
 )
 
 
+_FORGET: Final = (
+    "INSERT INTO erasures (place, id) VALUES (?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET place = excluded.place"
+)
+
+
 class _Author(NamedTuple):
     """A row of authors, number 0 for one that is not there."""
 
@@ -310,6 +316,7 @@ class SqliteStore(SqliteReader):
             )
             if entry.id in self._erased:
                 entries[-1] = b""
+                self._db.execute(_FORGET, (place, entry.id))
             folds.take(place, entry)
         _ENTRIES.insert(self._db, entries)
         folds.write(self._db)
@@ -390,7 +397,7 @@ class SqliteStore(SqliteReader):
             return False
         with self._transaction(durable=True):
             self._db.execute("UPDATE entries SET carried = x'' WHERE place = ?", (place,))
-            self._db.execute("INSERT OR IGNORE INTO erasures VALUES (?, ?)", (place, entry_id))
+            self._db.execute(_FORGET, (place, entry_id))
             # What was set aside is not spared.
             self._db.execute("UPDATE quarantine SET carried = x'' WHERE place = ?", (place,))
         self._erased.add(entry_id)
@@ -398,6 +405,14 @@ class SqliteStore(SqliteReader):
             # Busy readers may keep the log alive; the next checkpoint takes it then.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return True
+
+    def never_take(self, entry_ids: Iterable[bytes]) -> None:
+        """Refuse the payloads of entries, held or not, that were erased in a former file."""
+        for entry_id in entry_ids:
+            if not self.erase_payload(entry_id):
+                with self._transaction(durable=True):
+                    self._db.execute(_FORGET, (0, entry_id))
+                self._erased.add(entry_id)
 
     # --- damage ------------------------------------------------------------------------
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
