@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 from tests.ledger.authors import Author
@@ -13,10 +14,13 @@ from tests.node.networks import Libp2pMaker, Maker, MemoryMaker, eventually
 from tests.node.street import AWAY, HOME, MINUTE_MS, Household, Street, street
 
 from passby.geo.cells import topic_cell
-from passby.ledger.draft import Draft, Reserve
+from passby.geo.lots import Side
+from passby.ledger.draft import Draft, OpenLot, Reserve
 from passby.ledger.ingest import Check
+from passby.node.api.shown import Shown
 from passby.node.net_memory import Weather
 from passby.protocol.errors import LocalError, RefusedError
+from passby.protocol.limits import AMOUNT_MAX
 from passby.protocol.payloads import LotTerms, Offer, Propose, Terms, encode_payload
 from passby.protocol.price import Price
 from passby.protocol.terms import terms_hash
@@ -312,6 +316,53 @@ async def test_price_bait_is_refused(lane: Street) -> None:
         with pytest.raises(RefusedError, match=words):
             await ann.participant.desk.accept(trade)
     assert ann.remaining(lot) == 946
+
+
+async def test_numbers_beyond_all_calendars_hold_up_neither_desk_nor_book(lane: Street) -> None:
+    ann, ben = await lane.settle("ann", "ben")
+    lot = await ann.list()
+    await eventually(lambda: ben.has_lot(lot))
+    dear = Offer(
+        name="gold", category="things", unit=Unit.PIECE, cell=HOME,
+        price=Price(AMOUNT_MAX, 1, "EUR"), best_before_ms=AMOUNT_MAX, step=AMOUNT_MAX,
+    )  # fmt: skip
+    for until_ms in (0, AMOUNT_MAX, 2**64 - 1):
+        await ben.participant.say(
+            [
+                Draft(
+                    EntryType.OFFER,
+                    facts=(topic_cell(HOME), until_ms),
+                    payload=encode_payload(dear),
+                    move=OpenLot(AMOUNT_MAX),
+                )
+            ]
+        )
+    terms = Terms((LotTerms(lot, 473, Unit.MILLILITRE, 200, "EUR"),))
+    last = 2**64 - 1
+    me = ann.participant
+    shown = Shown(me.chains, me.market, me.desk, me.names, me.clock)
+    trades = []
+    for until_ms in (last, ann.clock() + 60 * MINUTE_MS):
+        facts = (terms_hash(SALT, terms), last, 473, 0, until_ms)
+        payload = encode_payload(Propose(terms, SALT))
+        (record,) = await ben.participant.say([Draft(EntryType.PROPOSE, (lot,), facts, payload)])
+        trades.append(record.entry.id)
+        await ann.sees(trades[-1], State.PROPOSED)
+        assert msgspec.json.encode(shown.trade(me.desk.trade(trades[-1]), entries=True))
+    with pytest.raises(RefusedError, match="more than a year"):
+        await me.desk.accept(trades[0])
+    trade = trades[1]
+    await me.desk.accept(trade)
+    await ann.sees(trade, State.CONFIRMED)
+    await ben.sees(trade, State.CONFIRMED)
+    await me.desk.handover(trade, ben.code(trade), None)
+    answer = msgspec.json.decode(
+        msgspec.json.encode(shown.trade(me.desk.trade(trade), entries=True))
+    )
+    assert answer["state"] == "IN_CUSTODY"
+    lots = me.market.near(Side.OFFER, radius_m=3000, limit=10)
+    assert [shown.lot(each)["name"] for each, _ in lots].count("gold") == 1
+    assert all(shown.lot(each)["total_minor"] <= AMOUNT_MAX for each, _ in lots)
 
 
 async def test_more_than_is_left_is_refused_on_both_sides(lane: Street) -> None:
