@@ -169,7 +169,7 @@ def _take_over(wreck: _Wreck, store: SqliteStore) -> Salvaged:
 
 
 class _Chain:
-    """Admits the records of one chain after the other, by runs that end in a signature."""
+    """Admits the records of one chain after the other, each as far as it is whole."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
@@ -201,25 +201,14 @@ class _Chain:
 
     def end(self) -> None:
         """Admit what waits."""
-        while self._waiting and not self._broken:
+        if self._waiting:
             self._admit()
-        self._waiting = []
 
     def _admit(self) -> None:
-        good = next(
-            (
-                at
-                for at in range(len(self._waiting), 0, -1)
-                if verify(self._waiting[at - 1].entry.author, self._waiting[at - 1].entry.raw)
-            ),
-            0,
-        )
-        run, self._waiting = self._waiting[:good], self._waiting[good:]
-        try:
-            batch = admit(self._store.view(run), run, Check.RUNS)
-        except RemoteError:
-            batch = Batch()
-        self._broken = len(batch.appended) < max(len(run), 1)
+        # Every signature: garbage inside a run is damage here, and a neighbour has the real one.
+        run, self._waiting = self._waiting, []
+        batch = admit(self._store.view(run), run, Check.EACH)
+        self._broken = len(batch.appended) < len(run)
         self._store.commit([batch], durable=False)
         self.entries += len(batch.appended)
 
