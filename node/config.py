@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 PORT: Final = 4411
 """Where a node listens unless told."""
 
-Address = Annotated[str, Meta(min_length=1, max_length=512)]
+BOOTSTRAP_MAX: Final = 64
+"""Each is dialled at the start, and again until it answers."""
+
+Address = Annotated[
+    str, Meta(max_length=512, pattern=r"^(/[a-z0-9]+/[^/,]+(/[^/,]+)+|passby://join/[\w-]+)$")
+]
+Listening = Annotated[
+    str, Meta(max_length=512, pattern=r"^/ip[46]/[0-9A-Fa-f.:]+/tcp/[0-9]{1,5}(/[^/,]+)*$")
+]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,8 +38,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=120)]
     cell: Annotated[str, Meta(pattern=r"^[0-9a-f]{15}$")]
-    listen: Annotated[tuple[Address, ...], Meta(max_length=16)] = (f"/ip4/0.0.0.0/tcp/{PORT}",)
-    bootstrap: Annotated[tuple[Address, ...], Meta(max_length=64)] = ()
+    listen: Annotated[tuple[Listening, ...], Meta(max_length=16)] = (f"/ip4/0.0.0.0/tcp/{PORT}",)
+    bootstrap: Annotated[tuple[Address, ...], Meta(max_length=BOOTSTRAP_MAX)] = ()
     mdns: bool = True
     radius_m: Annotated[int, Meta(ge=0, le=20_000_000)] = DEFAULT_RADIUS_M
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "EUR"

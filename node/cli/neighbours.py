@@ -55,13 +55,29 @@ def _in_step(peer: dict[str, Any]) -> str:
 def join_command(session: Session, *, address: str) -> None:
     """Connect with a neighbour, now and after every restart."""
     answer = session.post("/v1/join", {"address": address})
+    _remember(session, address)
     session.out(answer, lambda: [f"Connected with {clean(answer['peer_id'])}."])
+
+
+def _remember(session: Session, address: str) -> None:
+    """Add what was joined to the addresses that the node calls at its start."""
+    from passby.node.cli.setup import change
+    from passby.node.config import BOOTSTRAP_MAX
+    from passby.node.invite import Invite
+
+    known = session.home.config().bootstrap
+    joined = Invite.parse(address).addresses if Invite.is_link(address) else (address.strip(),)
+    kept = list(dict.fromkeys((*known, *joined)))
+    if len(kept) > BOOTSTRAP_MAX:
+        session.note("  Not kept for the next start: config.toml holds enough addresses.")
+    elif len(kept) > len(known):
+        change(session, "bootstrap", ",".join(kept))
 
 
 @command("invite", "passby invite", "passby invite --json")
 @click.option("--no-qr", "plain", is_flag=True, help="Only the link.")
 def invite_command(session: Session, *, plain: bool) -> None:
-    """Show the link, and on a terminal the QR code, with which a neighbour joins you."""
+    """Show the link with which a neighbour joins you. On a terminal, its QR code too."""
     answer = session.get("/v1/invite")
     link = clean(answer["link"])
     session.out(answer, lambda: [link])

@@ -10,7 +10,7 @@ import click
 from passby.node.cli import show
 from passby.node.cli.frame import Session, clean, command
 from passby.node.client import BrokenOffError
-from passby.protocol.errors import Exit, LocalError, NotRunningError
+from passby.protocol.errors import Exit, LocalError, NotRunningError, UsageError
 
 if TYPE_CHECKING:
     import subprocess
@@ -47,12 +47,31 @@ def up_command(
             f"A daemon already runs on {home.path}" + (f", process {pid}." if pid else "."),
             f"See it: {session.line('status')}; stop it: {session.line('down')}",
         )
+    for address in join:
+        _check_address(address)
     if detach:
         _detach(session, join, listen)
         return
     from passby.node.daemon import serve
 
     serve(home, join=list(join), listen=list(listen))
+
+
+def _check_address(address: str) -> None:
+    """Refuse what the daemon would dial in vain for ever.
+
+    Raises:
+        UsageError: neither an invite nor an address of a peer.
+    """
+    from passby.node.invite import Invite
+
+    if Invite.is_link(address):
+        Invite.parse(address)
+    elif not (address.startswith("/") and "/p2p/" in address):
+        raise UsageError(
+            f"{address!r} is no address of a peer.",
+            "It looks like /ip4/192.0.2.7/tcp/4411/p2p/12D3Koo..., or passby://join/...",
+        )
 
 
 def _detach(session: Session, join: tuple[str, ...], listen: tuple[str, ...]) -> None:
@@ -144,7 +163,7 @@ def _last_words(session: Session, before: int, code: int) -> LocalError:
 
 @command("down", "passby down")
 def down_command(session: Session) -> None:
-    """Stop the node: it finishes what it writes and says goodbye to its neighbours."""
+    """Stop the node. It finishes what it writes and says goodbye to its neighbours."""
     home = session.home
     pid = home.daemon_pid()
     try:
@@ -224,7 +243,7 @@ def _how_to_join(session: Session, status: dict[str, Any]) -> str:
 
 @command("id", "passby id", "passby id --json")
 def id_command(session: Session) -> None:
-    """Show who this node is: its chain, its person's root, its name on the network."""
+    """Show who this node is. Its chain, its person's root, its name on the network."""
     me = session.get("/v1/id")
     session.out(
         me,

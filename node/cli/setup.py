@@ -8,7 +8,7 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Group, Session, command
-from passby.protocol.errors import UsageError
+from passby.protocol.errors import ConfigError, UsageError
 
 
 @command(
@@ -42,16 +42,16 @@ def init_command(
     measure: str | None,
     yes: bool,
 ) -> None:
-    """Make a home: keys for this device, backup words for you, a cell for your offers."""
+    """Make a home. Keys for this device, backup words for you, a cell for your offers."""
     from passby.geo.cells import PUBLISHED_RESOLUTION, cell_text, parent_at, parse_place
     from passby.node.config import parse, render_fields
     from passby.node.home import Home
 
     Home.refuse_taken(session.path)
     if name is None:
-        name = session.ask("Your name, as neighbours see it", "--name NAME")
+        name = session.ask("Your name for the neighbours", "--name NAME")
     if place is None:
-        place = session.ask("Home, as latitude,longitude", "--at 52.375,4.884")
+        place = session.ask("Your home (latitude,longitude)", "--at 52.375,4.884")
     cell = parent_at(parse_place(place), PUBLISHED_RESOLUTION)
     fields: dict[str, object] = {
         "name": unicodedata.normalize("NFC", name.strip()),
@@ -61,11 +61,15 @@ def init_command(
     told = {
         "listen": list(listen),
         "bootstrap": list(bootstrap),
-        "currency": currency,
+        "currency": currency and currency.upper(),
         "measure": measure,
     }
     fields |= {key: value for key, value in told.items() if value}
-    config = parse(render_fields(fields), "these choices")
+    try:
+        config = parse(render_fields(fields), "init")
+    except ConfigError as error:
+        message = error.message.removeprefix("init: ")
+        raise UsageError(message, error.hint) from None
     home, words = Home.create(session.path, config, now_ms=show.now_ms())
     answer = {
         "home": str(home.path),
@@ -129,7 +133,7 @@ def config_get(session: Session, *, key: str | None) -> None:
 @click.argument("key")
 @click.argument("value")
 def config_set(session: Session, *, key: str, value: str) -> None:
-    """Change one choice; lists are typed with commas, `none` takes one out."""
+    """Change one choice. Lists are typed with commas, `none` takes one out."""
     home = session.home
     change(session, key, value)
     session.out(
@@ -149,7 +153,7 @@ def config_path(session: Session) -> None:
 
 @config_command.add("check", "passby config check")
 def config_check(session: Session) -> None:
-    """Read config.toml over: exit 78 and a line that names the mistake, or 0."""
+    """Read config.toml over. Exit 78 and a line that names the mistake, or 0."""
     path = session.home.config_path
     session.home.config()
     session.out({"ok": True, "path": str(path)}, lambda: [f"{path} is in order."])
@@ -161,7 +165,15 @@ def change(session: Session, key: str, value: str) -> None:
 
     home = session.home
     text = home.config_path.read_text(encoding="utf-8")
-    home.write_config(with_value(text, key, unicodedata.normalize("NFC", value)))
+    typed = unicodedata.normalize("NFC", value)
+    match key:
+        case "currency":
+            typed = typed.upper()
+        case "measure" | "log_level":
+            typed = typed.lower()
+        case _:
+            pass
+    home.write_config(with_value(text, key, typed))
 
 
 def _shown(value: object) -> str:

@@ -71,8 +71,10 @@ def test_the_environment_names_the_home(
         (["--at", "52.375,4.884", "--yes"], 2, "--name NAME"),
         (["--at", "152.375,4.884", "--name", "A", "--yes"], 2, "latitude"),
         (["--at", "somewhere", "--name", "A", "--yes"], 2, "no place"),
-        (["--at", "52.375,4.884", "--name", "", "--yes"], 78, "name"),
-        (["--at", "52.375,4.884", "--name", "A", "--currency", "euro"], 78, "currency"),
+        (["--at", "52.375,4.884", "--name", "", "--yes"], 2, "Name is 1 to 120"),
+        (["--at", "52.375,4.884", "--name", "A", "--currency", "euro"], 2, "Currency"),
+        (["--at", "52.375,4.884", "--name", "A", "--listen", "here:4411"], 2, "/ip4/0.0.0.0"),
+        (["--at", "52.375,4.884", "--name", "A", "--bootstrap", "here"], 2, "12D3"),
     ],
 )
 def test_an_init_that_cannot_be_leaves_nothing(
@@ -129,6 +131,29 @@ def test_a_socket_nobody_listens_on_is_no_daemon(home: Path, capsys: Capture) ->
 
 
 def test_an_open_home_is_refused_with_the_mend(home: Path, capsys: Capture) -> None:
+    home.chmod(0o755)
+    assert run(["--home", str(home), "status"]) == 78
+    assert capsys.readouterr().err.splitlines()[1] == f"  chmod 700 {home}"
+
+
+@pytest.mark.parametrize(
+    ("join", "hint"),
+    [("foo", "/p2p/"), ("/ip4/127.0.0.1/tcp/4411", "/p2p/"), ("passby://join/x", "whole link")],
+)
+def test_up_refuses_to_dial_for_ever_what_is_no_address(
+    home: Path, capsys: Capture, join: str, hint: str
+) -> None:
+    assert run(["--home", str(home), "up", "--join", join]) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_errors_are_sentences_and_commands_stay_as_they_are_typed(
+    home: Path, capsys: Capture
+) -> None:
+    assert run(["--home", str(home), "offer", "Oil", "--amount", "0 ml", "--price", "4EUR"]) == 2
+    message, hint = capsys.readouterr().err.splitlines()
+    assert message == 'passby: "0 ml" is less than the least amount, 1 ml.'
+    assert hint == "  Give a larger amount"
     home.chmod(0o755)
     assert run(["--home", str(home), "status"]) == 78
     assert capsys.readouterr().err.splitlines()[1] == f"  chmod 700 {home}"

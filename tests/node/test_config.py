@@ -31,7 +31,7 @@ def test_every_field_is_explained() -> None:
 
 @given(
     name=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=20),
-    listen=st.lists(st.text(st.characters(codec="ascii"), min_size=1, max_size=60), max_size=4),
+    listen=st.lists(st.integers(0, 99_999).map("/ip4/127.0.0.1/tcp/{}".format), max_size=4),
     mdns=st.booleans(),
     measure=st.sampled_from([None, "us", "imperial"]),
 )
@@ -62,6 +62,8 @@ def test_what_is_written_is_read_back(
         ("log_level = 'loud'", "log_level", "warning"),
         ("listen = '/ip4/0.0.0.0/tcp/1'", "listen", "a list"),
         ("listen = [1]", "listen", "a list"),
+        ("listen = ['localhost:4411']", "listen", "/ip4/0.0.0.0/tcp/4411"),
+        ("bootstrap = ['neighbour.example']", "bootstrap", "/p2p/12D3"),
     ],
 )
 def test_a_mistake_is_named_with_what_would_do(line: str, named: str, hint: str) -> None:
