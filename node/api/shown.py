@@ -32,7 +32,7 @@ COMMANDS = {
     EntryType.RELEASE: "passby cancel {id}",
     EntryType.CANCEL: "passby cancel {id}",
 }
-SHORT = 12
+SHORT = 8
 
 
 class Shown:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from passby.node.quantities import Amount
 
+NAME_MAX = 120
+"""Characters; as protocol/payloads.py has it, which takes too long to import here."""
 CONDITIONS = ("new", "used", "refurbished", "damaged")
 
 
@@ -153,6 +155,12 @@ def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict
     amount = amount_option(session, given["amount"], told)
     if given.get("per"):
         price = f"{price} per {given['per']}"
+    name = _nfc(given["name"]).strip()
+    if not 1 <= len(name) <= NAME_MAX:
+        raise UsageError(
+            f"A name has 1 to {NAME_MAX} characters, this one {len(name)}.",
+            "Say the rest with --text." if name else "Say what it is in a few words.",
+        )
     config = session.home.config()
     terms = parse_price(price, config.currency, measure_of(session, told)).price(amount)
     category = given["category"]
@@ -160,7 +168,7 @@ def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict
         category = session.ask("Its category", "--category fluids/brake-fluid")
     lot: dict[str, Any] = {
         "side": side,
-        "name": _nfc(given["name"]).strip(),
+        "name": name,
         "category": parse_category(category),
         "unit": amount.unit.value,
         "amount": amount.value,
@@ -239,9 +247,24 @@ def _posted(session: Session, lot: dict[str, Any], result: dict[str, Any]) -> li
         line += f", best before {show.until(lot['best_before_ms'])}"
     if "until_ms" in lot:
         line += f", ends {show.until(lot['until_ms'])}"
+    window = lot.get("window")
     return [
         line + ".",
-        *show.facts([("id", identity), ("what fits", session.line(f"matches {identity}"))]),
+        *show.facts(
+            [
+                ("id", identity),
+                ("at least", show.amount(lot["minimum"], lot["unit"]) if "minimum" in lot else ""),
+                ("in steps of", show.amount(lot["step"], lot["unit"]) if "step" in lot else ""),
+                (
+                    "meet",
+                    f"{show.moment(window['from_ms'])} to {show.moment(window['until_ms'])}"
+                    if window
+                    else "",
+                ),
+                ("near", f"within {show.distance(lot['radius_m'])}" if "radius_m" in lot else ""),
+                ("what fits", session.line(f"matches {identity}")),
+            ]
+        ),
     ]
 
 

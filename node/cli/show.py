@@ -71,7 +71,10 @@ def distance(metres: int | None) -> str:
     """Return a distance: "350 m", "1.4 km"."""
     if metres is None:
         return ""
-    return f"{metres} m" if metres < FAR_M else f"{metres / FAR_M:.1f} km"
+    if metres < FAR_M:
+        return f"{metres} m"
+    # Cut and not rounded, as in the reasons of a match: both are read side by side.
+    return f"{metres // FAR_M}.{metres % FAR_M // 100} km"
 
 
 def span(seconds: float) -> str:

@@ -9,7 +9,7 @@ import click
 from passby.node.cli import show
 from passby.node.cli.frame import Group, Session, clean, command
 from passby.node.cli.typed import amount_option, in_unit, moment_option
-from passby.protocol.errors import RefusedError
+from passby.protocol.errors import Exit, LocalError, RefusedError
 
 
 @command(
@@ -33,7 +33,7 @@ def propose_command(
     text: str | None,
     measure: str | None,
 ) -> None:
-    """Propose to take (a part of) an offer. The price is fixed at this moment."""
+    """Propose to take an offer, or a part of it. The price is fixed at this moment."""
     body: dict[str, Any] = {"lot": session.identity(lot), "text": text}
     if request is not None:
         body["request"] = session.identity(request)
@@ -49,8 +49,8 @@ def propose_command(
 @command("accept", "passby accept 5c77aa01")
 @click.argument("trade")
 def accept_command(session: Session, *, trade: str) -> None:
-    """Accept a proposal for your offer: the amount is set aside for the taker."""
-    _tell(session, session.post(f"/v1/trades/{session.identity(trade)}/accept"))
+    """Accept a proposal for your offer. The amount is set aside for the taker."""
+    _take(session, session.identity(trade), "accept")
 
 
 @command("handover", 'passby handover 5c77aa01 --code "lake moon tree stone"')
@@ -61,14 +61,14 @@ def accept_command(session: Session, *, trade: str) -> None:
 def handover_command(
     session: Session, *, trade: str, code: str | None, amount: str | None, measure: str | None
 ) -> None:
-    """Hand the goods over: the receiver's four words prove that you met."""
+    """Hand the goods over. The receiver's four words prove that you met."""
     trade = session.identity(trade)
     if code is None:
         code = session.ask("The receiver's four words", '--code "four words of theirs"')
     body: dict[str, Any] = {"code": " ".join(code.lower().split())}
     if amount is not None:
         body["amount"] = _of_leg(session, trade, amount, measure)
-    _tell(session, session.post(f"/v1/trades/{trade}/handover", body))
+    _take(session, trade, "handover", body)
 
 
 @command(
@@ -91,7 +91,7 @@ def receive_command(
     amount: str | None,
     measure: str | None,
 ) -> None:
-    """Confirm that you got the goods, or with --money that you were paid."""
+    """Confirm that you got the goods, or the money. For the money, with --money."""
     trade = session.identity(trade)
     if paid is not None and not money:
         raise click.UsageError("--paid goes with --money.")
@@ -110,19 +110,19 @@ def receive_command(
                     f"Give what you got in {leg['currency']}.",
                 )
             body["amount_minor"] = typed.minor
-        _tell(session, session.post(f"/v1/trades/{trade}/paid", body))
+        _take(session, trade, "paid", body)
         return
     body = {} if amount is None else {"amount": _of_leg(session, trade, amount, measure)}
-    _tell(session, session.post(f"/v1/trades/{trade}/receive", body))
+    _take(session, trade, "receive", body)
 
 
 @command("cancel", 'passby cancel 5c77aa01 --reason "found one at home"')
 @click.argument("trade")
 @click.option("--reason", metavar="TEXT", help="A word for the other side.")
 def cancel_command(session: Session, *, trade: str, reason: str | None) -> None:
-    """Step back from a trade while that is still lawful; what was set aside is free again."""
+    """Step back from a trade. While that is still lawful; what was set aside is free again."""
     body = {"reason": reason} if reason else {}
-    _tell(session, session.post(f"/v1/trades/{session.identity(trade)}/cancel", body))
+    _take(session, session.identity(trade), "cancel", body)
 
 
 trade_command = Group("trade", help="Look at trades.")
@@ -158,7 +158,7 @@ def _row(trade: dict[str, Any]) -> list[str]:
         following = click.style("you: " + clean(turns[0]["command"]), fg="yellow")
     elif waits:
         wait = waits[0]
-        following = f"{show.who(wait.get('name'), wait['party'])} {_step(wait['step'])}"
+        following = f"{show.who(wait.get('name'), wait['party'])} {_step(trade, wait)}"
     else:
         following = "-"
     more = f" +{len(trade['legs']) - 1}" if len(trade["legs"]) > 1 else ""
@@ -187,7 +187,7 @@ _STEPS = {
     "confirm": "to confirm (its node does)",
     "commit": "to commit (its node does)",
     "handover": "to hand over",
-    "receipt": "to say that it came",
+    "receipt": "to say that the goods came",
     "cancel": "to step back",
     "release": "to let go",
 }
@@ -203,8 +203,22 @@ def _is_way_out(trade: dict[str, Any], step: dict[str, Any]) -> bool:
     return step["step"] in _WAYS_OUT
 
 
-def _step(name: str) -> str:
-    return _STEPS.get(name, clean(name))
+def _step(trade: dict[str, Any], wait: dict[str, Any]) -> str:
+    listers = {leg["lister"] for leg in trade["legs"]}
+    if wait["step"] == "receipt" and wait["party"] in listers:
+        return "to say that the money came"
+    return _STEPS.get(wait["step"], clean(wait["step"]))
+
+
+def _take(session: Session, trade: str, step: str, body: dict[str, Any] | None = None) -> None:
+    """Take a step and show the trade; a refusal names where to see whose turn it is."""
+    try:
+        after = session.post(f"/v1/trades/{trade}/{step}", body)
+    except LocalError as error:
+        if error.exit_code == Exit.REFUSED and not error.hint:
+            error.hint = f"See it: {session.line(f'trade show {trade[: show.SHORT_ID]}')}"
+        raise
+    _tell(session, after)
 
 
 def _tell(session: Session, trade: dict[str, Any]) -> None:
@@ -251,7 +265,7 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
             continue
         by = f" (by {show.moment(wait['by_ms'])})" if wait.get("by_ms") else ""
         pairs.append(
-            ("waits for", f"{show.who(wait.get('name'), wait['party'])} {_step(wait['step'])}{by}")
+            ("waits for", f"{show.who(wait.get('name'), wait['party'])} {_step(trade, wait)}{by}")
         )
     if trade.get("code"):
         pairs.append(("your code", click.style(clean(trade["code"]), bold=True)))

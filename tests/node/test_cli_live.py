@@ -139,6 +139,12 @@ def test_neighbours_who_joined_see_each_other(neighbours: Street, capsys: Captur
         assert peers[0]["peer_id"] in one.shows(capsys, "peers")
 
 
+def test_who_was_joined_is_called_at_the_next_start_too(neighbours: Street) -> None:
+    known = [Home.open(one.path).config().bootstrap for one in neighbours]
+    assert sum(len(addresses) for addresses in known) == 1, "one of the two has joined the other"
+    assert "/p2p/" in next(addresses[0] for addresses in known if addresses)
+
+
 def test_a_trade_by_hand_from_offer_to_receipt(neighbours: Street, capsys: Capture) -> None:
     anna, bo = neighbours
     quart = ["--amount", "a quart", "--measure", "us", "--price", "4EUR"]
@@ -158,7 +164,7 @@ def test_a_trade_by_hand_from_offer_to_receipt(neighbours: Street, capsys: Captu
 
     trade = bo.says(capsys, "propose", lot["id"][:8], "--for", wish["id"][:8])
     assert trade["state"] == "PROPOSED"
-    mark = trade["id"][:10]
+    mark = trade["id"][:8]
     until(lambda: anna.says(capsys, "trade", "list")["trades"])
     assert f"you: passby accept {mark}" in anna.shows(capsys, "trade", "list")
     early = anna.refuses(capsys, 4, "handover", mark, "--code", "no such words yet")
