@@ -130,7 +130,7 @@ def to_minor(number: Fraction, currency: str) -> int:
         have = {0: "no decimals", 1: "one decimal"}.get(decimals, f"{decimals} decimals")
         raise UsageError(
             f"{currency} has {have}, the price has more",
-            "round it, or give the price for a larger amount: 4.99 EUR per 100 pieces",
+            'round it, or give the price of a larger amount, as in "4.99 EUR per 10 pieces"',
         )
     if not 0 <= minor <= AMOUNT_MAX:
         raise UsageError("a price below nothing or beyond counting", _LIKE)

@@ -102,6 +102,10 @@ class Service:
             "head": {"seq": head.seq, "id": head.id.hex()} if head else None,
             "addresses": node.network.addresses(),
             "clock": self._clock(),
+            "sync": {
+                "entries_received": node.replication.counts.received,
+                "entries_repeated": node.replication.counts.repeated,
+            },
             "read_only": refusal.message if refusal else None,
             "notes": [refusal.hint] if refusal else [],
         }
@@ -410,7 +414,10 @@ class Service:
     def _record(self, text: str) -> Record:
         record = self._node.chains.reader.find(text.strip().lower())
         if record is None:
-            raise RefusedError(f"No entry with the id {text[:20]} is known here.")
+            raise RefusedError(
+                f"No entry with the id {text[:20]} is known here.",
+                "`passby book` lists what is on offer, `passby trade list` your trades.",
+            )
         return record
 
     def _id(self, text: str) -> bytes:
@@ -421,7 +428,7 @@ class Service:
         found = [key for key in self._node.chains.heads if key.hex().startswith(prefix)]
         if len(found) != 1 or not prefix:
             raise RefusedError(
-                f"{len(found)} authors have a key that begins with “{prefix[:20]}”.",
+                f"{len(found) or 'No'} authors have a key that begins with “{prefix[:20]}”.",
                 "`passby ledger heads` lists them.",
             )
         return found[0]

@@ -116,7 +116,8 @@ def _scope(
             keys = [key for key, _ in reader.heads() if key.hex().startswith(prefix)]
             if len(keys) != 1:
                 raise RefusedError(
-                    f"{len(keys)} chains begin with {author}.", "passby ledger heads lists them."
+                    f"{len(keys) or 'No'} chains begin with {author}.",
+                    "`passby ledger heads` lists them.",
                 )
             return AuthorScope(keys[0])
         for given in (lot, trade):

@@ -119,7 +119,7 @@ def _plain(value: Any) -> str:
     help="Into this file instead of stdout; it appears when it is whole.",
 )
 def ledger_export(session: Session, *, target: Path | None) -> None:
-    """Write every record, one JSON object a line, for another node or an archive."""
+    """Write every record as a line of JSON. For another node, or an archive."""
     if target is None:
         for line in session.client.lines("/v1/ledger/export"):
             click.echo(line)

@@ -27,7 +27,7 @@ Check = dict[str, Any]
 
 @command("doctor", "passby doctor", "passby doctor --json")
 def doctor_command(session: Session) -> int:
-    """Check the home, the clock, the disk, the database, the port and the node; say the mend.
+    """Check all that a node needs, and say the mend.
 
     The exit code is 0 when all is well, else 1.
     """

@@ -67,7 +67,7 @@ def import_command(
     first: int,
     dry_run: bool,
 ) -> int:
-    """Offer or request what is in FILE: schema.org JSON-LD, or a table (.csv, .tsv).
+    """Offer or request what is in FILE. It is schema.org JSON-LD, or a table (.csv, .tsv).
 
     Fields of a table: name, gtin, brand, category, amount, unit, step, minimum, price, currency,
     condition, best_before, until, window, at, lat, lon, radius_m, text, pay, side.

@@ -30,7 +30,7 @@ def book_command(
     radius: str | None,
     limit: int,
 ) -> None:
-    """Show what is on offer near you, the nearest first; or what is wanted."""
+    """Show what is on offer near you, or wanted. The nearest comes first."""
     if category:
         from passby.geo.categories import parse_category
 
@@ -84,7 +84,7 @@ def left(lot: dict[str, Any]) -> str:
 @click.argument("lot", required=False)
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 def matches_command(session: Session, *, lot: str | None, limit: int) -> None:
-    """Show what fits your offers and requests (or one LOT), the best first, with the reasons."""
+    """Show what fits your offers and requests. Or one LOT; the best first, with the reasons."""
     answer = session.get("/v1/matches", lot=lot and session.identity(lot), limit=limit)
 
     def lines() -> list[str]:

@@ -20,7 +20,7 @@ from passby.node.cli.frame import Session, clean, command
     help="Lots to add, schema.org JSON-LD.",
 )
 def demo_command(session: Session, *, end: bool, data: Path | None) -> int:
-    """Five nodes on this machine, in homes of their own, play one trade from offer to receipt."""
+    """Let five nodes on this machine play one trade. From offer to receipt, for real."""
     from passby.node.demo import play
 
     return play(stay=not end, as_json=session.as_json, data=data)
@@ -29,7 +29,7 @@ def demo_command(session: Session, *, end: bool, data: Path | None) -> int:
 @command("bench", "passby bench", "passby bench ledger --json")
 @click.argument("what", type=click.Choice(["ledger"]), default="ledger")
 def bench_command(session: Session, *, what: str) -> None:
-    """Measure this machine: each figure beside what bounds it, in the same run."""
+    """Measure this machine. Each figure beside what bounds it, in the same run."""
     del what
     from passby.node.bench.ledger import run
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--entry", "alone", is_flag=True, help="This entry alone, not its lot or trade.")
 @click.option("--force", is_flag=True, help="Write over the file if there is one.")
 def proof_command(session: Session, *, identity: str, path: Path, alone: bool, force: bool) -> None:
-    """Write a file that proves, offline and to anybody, what is held here.
+    """Write a file that proves to anybody what is held here.
 
     ID is an offer, for its lot; a propose, for its trade; any other entry, for itself; or the
     key of an author that is proven false. `passby audit --bundle FILE` checks the file, on any
