@@ -91,7 +91,7 @@ class WitnessKey:
     def cosign(self, text: bytes, at_s: int) -> NoteSignature:
         """Return the cosignature line of a checkpoint's `text`, dated `at_s` (Unix seconds).
 
-        Whoever calls this has stored what it vouches for: see `passby.ledger.witness`.
+        A witness signs what it has stored, by `passby.ledger.witness.cosignature`.
         """
         assert at_s > 0
         signature = self._key.sign(_cosigned(text, at_s))

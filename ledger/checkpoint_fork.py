@@ -5,7 +5,7 @@ size has. Which entry it is, the author says in two ways, and both bind it alike
 entry (or one that follows from it), and by signing a checkpoint whose tree holds its id.
 
     proof = msgpack [claim, claim]
-    claim = [1, [entry, ...]]               entries linked in a row, the last one's signature valid
+    claim = [1, [body, ...], signature b64] entries linked in a row, the last one's signature
           | [2, note, seq, id b32, [hash b32, ...]]          inclusion under the note's root
           | [3, note]                       the root at the note's size
 
@@ -26,14 +26,19 @@ from passby.protocol.codec import Value, decode, encode
 from passby.protocol.entry import HASH_BYTES, parse_entry
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.judge import check_signature
+from passby.protocol.keys import SIGNATURE_BYTES
 from passby.protocol.limits import FORK_PROOF_MAX, PROOF_HASHES_MAX, RUN_MAX
 from passby.protocol.types import check_shape
 
 
 class EntryClaim(msgspec.Struct, frozen=True):
-    """The first of `run` stands at its seq: linked entries (signature ‖ body), the last signed."""
+    """The first of `bodies` stands at its seq: linked in a row, the last one signed.
 
-    run: tuple[bytes, ...]
+    The links vouch for all before it, so that no other signature travels.
+    """
+
+    bodies: tuple[bytes, ...]
+    signature: bytes
 
 
 class LeafClaim(msgspec.Struct, frozen=True):
@@ -130,9 +135,9 @@ def check_claim(claim: Claim) -> Proven:
 
 
 def _entry_claim(claim: EntryClaim) -> Proven:
-    entries = [parse_entry(raw) for raw in claim.run]
-    if not 1 <= len(entries) <= RUN_MAX:
-        raise RemoteError(Code.BAD_FIELD, "a run without entries, or too many")
+    if not 1 <= len(claim.bodies) <= RUN_MAX or len(claim.signature) != SIGNATURE_BYTES:
+        raise RemoteError(Code.BAD_FIELD, "a run without entries, or too many, or unsigned")
+    entries = [parse_entry(claim.signature + body) for body in claim.bodies]
     first = before = entries[0]
     check_shape(first.body)
     for entry in entries[1:]:
@@ -145,8 +150,8 @@ def _entry_claim(claim: EntryClaim) -> Proven:
 
 def _value(claim: Claim) -> Value:
     match claim:
-        case EntryClaim(run):
-            return [1, list(run)]
+        case EntryClaim(bodies, signature):
+            return [1, list(bodies), signature]
         case LeafClaim(note, seq, leaf, proof):
             return [2, note, seq, leaf, list(proof)]
         case RootClaim(note):
@@ -159,8 +164,8 @@ def _claim(value: list[Value]) -> Claim:
     if not value or type(value[0]) is not int:
         raise RemoteError(Code.BAD_FIELD, "not a claim")
     match value:
-        case [1, [*run]] if 1 <= len(run) <= RUN_MAX:
-            return EntryClaim(tuple(_bytes(raw) for raw in run))
+        case [1, [*bodies], bytes(signature)] if 1 <= len(bodies) <= RUN_MAX:
+            return EntryClaim(tuple(_bytes(body) for body in bodies), signature)
         case [2, bytes(note), int(seq), bytes(leaf), [*proof]] if (
             type(seq) is int and len(leaf) == HASH_BYTES and len(proof) <= PROOF_HASHES_MAX
         ):

@@ -186,9 +186,11 @@ def is_consistent(
     RFC 9162 section 2.1.4.2; the empty tree begins every tree. Takes anything from a peer, and
     raises nothing.
     """
+    if not 0 <= old <= size:
+        return False
     if old in {0, size}:
         return not proof and old_root == (root if old == size else EMPTY_ROOT)
-    if not 0 < old < size or not proof or not _are_hashes(proof):
+    if not proof or not _are_hashes(proof):
         return False
     path = list(proof)
     if old & (old - 1) == 0:

@@ -4,10 +4,10 @@ The rule is c2sp.org/tlog-witness's `add-checkpoint`, as a pure function of what
 holds for a log and what it is asked. Its caller owes three things, in this order:
 
     held    = what is stored for the origin, EMPTY if nothing is
-    verdict = witness(held, request, key)
+    verdict = witness(held, request, key, now_s)
     Cosign: store verdict.held if what is stored is still `held` (compare and swap, in one
-            durable transaction); if it is not, begin again
-    then    WitnessKey.cosign(verdict.held ...), and answer
+            durable transaction); if it is not, begin again, from a new look at the clock
+    then    answer with cosignature(verdict.held, own key)
 
 What each order would cost:
 
@@ -18,8 +18,9 @@ What each order would cost:
   vouched for, and cosign another one of that size. This is the one thing it exists not to do.
 - Stored without comparing: two requests from one old size both pass the rule; the smaller
   tree stored last would take back the larger one, and a fork between them be cosigned.
-- A cosignature of the same tree with a newer time changes nothing in the store, and must yet
-  be compared: the tree may have grown meanwhile, and the time says that this is the largest.
+- Dated when answered and not when stored: an answer that was held up behind a larger tree's
+  would say that the smaller one was still the largest. The time is part of what is stored, and
+  never falls, whatever the clock does.
 - Restored from a backup, a witness has forgotten trees that it cosigned. It must then take a
   new witness key, and leave the old one for good.
 """
@@ -31,26 +32,27 @@ from typing import Final
 
 import msgspec
 
-from passby.ledger.checkpoint import SignedCheckpoint
+from passby.ledger.checkpoint import SignedCheckpoint, WitnessKey
 from passby.ledger.checkpoint_fork import ForkProof, RootClaim
-from passby.ledger.note import VerifierKey, check_signed
+from passby.ledger.note import NoteSignature, VerifierKey, check_signed, parse_note
 from passby.ledger.tree import EMPTY_ROOT, is_consistent
 from passby.protocol.errors import RemoteError
 
 
 class Held(msgspec.Struct, frozen=True):
-    """The largest tree of a log that a witness has cosigned.
+    """The largest tree of a log that a witness has cosigned, last at `at_s` (Unix seconds).
 
     `note` is the checkpoint with the author's signature alone: if the author ever signs another
-    tree of this size, the two notes are the proof. Empty at size 0.
+    tree of this size, the two notes are the proof. Empty while nothing was cosigned.
     """
 
     size: int
     root: bytes
     note: bytes
+    at_s: int
 
 
-EMPTY: Final = Held(0, EMPTY_ROOT, b"")
+EMPTY: Final = Held(0, EMPTY_ROOT, b"", 0)
 """What is held for a log that was never cosigned."""
 
 
@@ -79,7 +81,7 @@ class Reason(IntEnum):
 
 
 class Cosign(msgspec.Struct, frozen=True):
-    """Store `held` in the place of what was held; then cosign its text, and answer."""
+    """Store `held` in the place of what was held; then answer with its `cosignature`."""
 
     held: Held
 
@@ -106,7 +108,7 @@ class Forked(msgspec.Struct, frozen=True):
 Verdict = Cosign | Conflict | Refuse | Forked
 
 
-def witness(held: Held, request: AddCheckpoint, key: VerifierKey | None) -> Verdict:
+def witness(held: Held, request: AddCheckpoint, key: VerifierKey | None, now_s: int) -> Verdict:
     """Judge a request by what is held for its log.
 
     Promises that of the trees it says Cosign to, each stored before the next request is
@@ -117,6 +119,7 @@ def witness(held: Held, request: AddCheckpoint, key: VerifierKey | None) -> Verd
         request: anything that a peer asks.
         key: the key that this witness trusts for the origin (`chain_key`), None if it does
             not witness that log.
+        now_s: the own clock, Unix seconds.
     """
     head = request.signed.head
     if key is None:
@@ -137,6 +140,10 @@ def witness(held: Held, request: AddCheckpoint, key: VerifierKey | None) -> Verd
         return reply
     if not is_consistent(held.size, head.size, held.root, head.root, request.proof):
         return reply
-    return Cosign(
-        held if head.size == held.size and held.note else Held(head.size, head.root, note)
-    )
+    same = head.size == held.size and held.note
+    return Cosign(Held(head.size, head.root, held.note if same else note, max(now_s, held.at_s)))
+
+
+def cosignature(held: Held, key: WitnessKey) -> NoteSignature:
+    """Return the cosignature of what has been stored: not before it has been."""
+    return key.cosign(parse_note(held.note).text, held.at_s)

@@ -33,6 +33,7 @@ from passby.ledger.witness import (
     Held,
     Reason,
     Refuse,
+    cosignature,
     witness,
 )
 from passby.ledger.witness_messages import (
@@ -79,7 +80,7 @@ def request(branch: int, old: int, size: int) -> AddCheckpoint:
 
 
 def cosigned(held: Held, asked: AddCheckpoint) -> Held:
-    verdict = witness(held, asked, KEY)
+    verdict = witness(held, asked, KEY, AT_S)
     assert isinstance(verdict, Cosign)
     return verdict.held
 
@@ -89,7 +90,7 @@ def cosigned(held: Held, asked: AddCheckpoint) -> Held:
 
 def test_the_first_tree_is_cosigned_without_a_proof() -> None:
     held = cosigned(EMPTY, request(0, 0, 7))
-    assert (held.size, held.root) == (7, root_at(ROWS[0], 7))
+    assert (held.size, held.root, held.at_s) == (7, root_at(ROWS[0], 7), AT_S)
     assert parse_checkpoint(held.note) == checkpoint(0, 7)
 
 
@@ -100,27 +101,41 @@ def test_a_tree_that_grew_is_cosigned_from_the_size_held() -> None:
         assert held.size == size
 
 
-def test_the_same_tree_again_leaves_what_is_stored() -> None:
+def test_the_same_tree_again_is_cosigned_with_a_newer_time() -> None:
     held = cosigned(EMPTY, request(0, 0, 7))
-    assert cosigned(held, request(0, 7, 7)) == held
+    again = witness(held, request(0, 7, 7), KEY, AT_S + 9)
+    assert again == Cosign(Held(held.size, held.root, held.note, AT_S + 9))
+
+
+def test_a_clock_put_back_dates_no_tree_before_a_smaller_one() -> None:
+    held = cosigned(EMPTY, request(0, 0, 7))
+    verdict = witness(held, request(0, 7, 9), KEY, AT_S - 3600)
+    assert isinstance(verdict, Cosign)
+    assert verdict.held.at_s == AT_S
+
+
+def test_the_cosignature_is_of_what_was_stored() -> None:
+    held = cosigned(EMPTY, request(0, 0, 7))
+    signed = checkpoint(0, 7).with_lines((cosignature(held, WITNESS),))
+    assert cosigned_at(signed.note, WITNESS.verifier) == AT_S
 
 
 @pytest.mark.parametrize(("old", "size"), [(0, 9), (3, 9), (8, 9), (9, 9), (0, 7), (5, 6), (8, 8)])
 def test_another_old_size_hears_the_one_that_is_held(old: int, size: int) -> None:
     held = cosigned(EMPTY, request(0, 0, 7))
-    assert witness(held, request(0, old, size), KEY) == Conflict(7)
+    assert witness(held, request(0, old, size), KEY, AT_S) == Conflict(7)
 
 
 def test_a_smaller_tree_is_not_cosigned_after_a_larger() -> None:
     held = cosigned(EMPTY, request(0, 0, 9))
     for old in range(9):
-        assert witness(held, request(0, old, 8), KEY) == Conflict(9)
-    assert witness(held, request(0, 9, 8), KEY) == Refuse(Reason.MALFORMED)
+        assert witness(held, request(0, old, 8), KEY, AT_S) == Conflict(9)
+    assert witness(held, request(0, 9, 8), KEY, AT_S) == Refuse(Reason.MALFORMED)
 
 
 def test_a_tree_with_another_beginning_is_refused() -> None:
     held = cosigned(EMPTY, request(0, 0, 7))
-    assert witness(held, request(1, 7, 9), KEY) == Refuse(Reason.INCONSISTENT)
+    assert witness(held, request(1, 7, 9), KEY, AT_S) == Refuse(Reason.INCONSISTENT)
 
 
 def test_every_changed_proof_is_refused() -> None:
@@ -135,17 +150,16 @@ def test_every_changed_proof_is_refused() -> None:
         (bytes(32), *good.proof[1:]),
     ):
         bad = AddCheckpoint(7, proof, good.signed)
-        assert witness(held, bad, KEY) == Refuse(Reason.INCONSISTENT)
+        assert witness(held, bad, KEY, AT_S) == Refuse(Reason.INCONSISTENT)
     first = request(0, 0, 7)
-    assert witness(EMPTY, AddCheckpoint(0, (bytes(32),), first.signed), KEY) == Refuse(
-        Reason.INCONSISTENT
-    )
+    surplus = AddCheckpoint(0, (bytes(32),), first.signed)
+    assert witness(EMPTY, surplus, KEY, AT_S) == Refuse(Reason.INCONSISTENT)
 
 
 @pytest.mark.parametrize("old", [0, 7])
 def test_two_trees_of_one_size_are_a_proof_against_their_author(old: int) -> None:
     held = cosigned(EMPTY, request(0, 0, 7))
-    verdict = witness(held, AddCheckpoint(old, (), checkpoint(1, 7)), KEY)
+    verdict = witness(held, AddCheckpoint(old, (), checkpoint(1, 7)), KEY, AT_S)
     assert isinstance(verdict, Forked)
     assert verdict.reply == (Refuse(Reason.INCONSISTENT) if old == 7 else Conflict(7))
     assert check_fork(verdict.proof) == (AUTHOR.public, 7)
@@ -162,24 +176,24 @@ def test_what_its_author_did_not_sign_is_refused_and_accuses_nobody() -> None:
     ):
         read = parse_checkpoint(note.encode())
         assert read.head == head
-        assert witness(held, AddCheckpoint(7, (), read), KEY) == Refuse(Reason.UNSIGNED)
+        assert witness(held, AddCheckpoint(7, (), read), KEY, AT_S) == Refuse(Reason.UNSIGNED)
 
 
 def test_a_log_that_is_not_witnessed_is_not_found() -> None:
-    assert witness(EMPTY, request(0, 0, 7), None) == Refuse(Reason.UNKNOWN)
+    assert witness(EMPTY, request(0, 0, 7), None, AT_S) == Refuse(Reason.UNKNOWN)
 
 
 def test_lines_below_the_root_are_refused_since_they_make_two_texts_of_one_tree() -> None:
     head = Checkpoint(KEY.name, 7, root_at(ROWS[0], 7), ("more",))
     signed = SignedCheckpoint(head, sign_note(head.text, AUTHOR, KEY.name))
-    assert witness(EMPTY, AddCheckpoint(0, (), signed), KEY) == Refuse(Reason.MALFORMED)
+    assert witness(EMPTY, AddCheckpoint(0, (), signed), KEY, AT_S) == Refuse(Reason.MALFORMED)
 
 
 def test_an_empty_tree_has_the_empty_root() -> None:
     for root, expected in ((EMPTY_ROOT, Cosign), (bytes(32), Refuse)):
         head = Checkpoint(KEY.name, 0, root)
         signed = SignedCheckpoint(head, sign_note(head.text, AUTHOR, KEY.name))
-        assert isinstance(witness(EMPTY, AddCheckpoint(0, (), signed), KEY), expected)
+        assert isinstance(witness(EMPTY, AddCheckpoint(0, (), signed), KEY, AT_S), expected)
 
 
 def test_what_is_stored_carries_the_author_alone_and_no_cosignatures() -> None:
@@ -198,7 +212,7 @@ def test_a_public_story_of_requests_is_answered_as_published() -> None:
         asked = parse_request(text.encode())
         assert encode_request(asked).endswith(text.encode())
         known = key if asked.signed.head.origin == key.name else None
-        match witness(held, asked, known):
+        match witness(held, asked, known, AT_S):
             case Cosign(stored):
                 held = stored
                 answer = (COSIGNED, "")
@@ -337,7 +351,7 @@ class Witnessed(RuleBasedStateMachine):
         asked = request(branch, self.stored.size if old is None else old, size)
         if garbled:
             asked = AddCheckpoint(asked.old, asked.proof[::-1], asked.signed)
-        verdict = witness(self.stored, asked, KEY)
+        verdict = witness(self.stored, asked, KEY, self.now_s)
         match verdict:
             case Cosign(held):
                 self.judged.append((self.stored, held))
@@ -361,10 +375,12 @@ class Witnessed(RuleBasedStateMachine):
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         held = self.to_answer.pop(data.draw(st.integers(0, len(self.to_answer) - 1)))
-        self.now_s += 1
         signed = parse_checkpoint(held.note)
-        line = WITNESS.cosign(signed.head.text, self.now_s)
-        self.answered.append((held.size, signed.with_lines((line,))))
+        self.answered.append((held.at_s, signed.with_lines((cosignature(held, WITNESS),))))
+
+    @rule(passed_s=st.integers(-5, 9))
+    def tick(self, passed_s: int) -> None:
+        self.now_s += passed_s
 
     @rule()
     def die(self) -> None:
@@ -375,11 +391,16 @@ class Witnessed(RuleBasedStateMachine):
     @invariant()
     def it_vouched_for_one_history(self) -> None:
         roots: dict[int, bytes] = {}
-        for size, signed in self.answered:
-            assert roots.setdefault(size, signed.head.root) == signed.head.root
-            assert cosigned_at(signed.note, WITNESS.verifier)
-            assert satisfied(signed, k_of(1, [WITNESS.verifier]), self.now_s).reached
-            assert size <= self.stored.size
+        largest = 0
+        for at_s, signed in sorted(self.answered, key=lambda told: (told[0], told[1].head.size)):
+            head = signed.head
+            assert roots.setdefault(head.size, head.root) == head.root
+            # By their times, no smaller tree was the largest after a larger one.
+            assert head.size >= largest
+            largest = head.size
+            assert cosigned_at(signed.note, WITNESS.verifier) == at_s <= self.stored.at_s
+            assert satisfied(signed, k_of(1, [WITNESS.verifier]), self.stored.at_s).reached
+            assert head.size <= self.stored.size
         if roots:
             assert any(
                 all(root == root_at(rows, size) for size, root in roots.items()) for rows in ROWS
@@ -394,7 +415,7 @@ class Witnessed(RuleBasedStateMachine):
             for at, rows in enumerate(ROWS)
             if root_at(rows, self.stored.size) == self.stored.root
         )
-        told = witness(self.stored, request(branch, 0, 40), KEY)
+        told = witness(self.stored, request(branch, 0, 40), KEY, AT_S)
         assert isinstance(told, Conflict) or self.stored.size == 40
         held = cosigned(self.stored, request(branch, self.stored.size, 40))
         assert held.size == 40

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import assert_never
 
 from tests.protocol.chains import CELL, CONFIRM_BY, DAY, HANDOVER_UNTIL, HOUR, T0, Deal, Party
+from tests.vectors.checkpoints import checkpoints
 
 from passby.protocol.codec import encode, encode_uvarint
 from passby.protocol.entry import (
@@ -375,6 +376,7 @@ def build() -> dict[str, object]:
     """Return every file's content by its name."""
     return {
         "canonical": canonical(),
+        "checkpoints": checkpoints(),
         "gossip": refused(),
         "keys": keys(),
         "prices": prices(),
