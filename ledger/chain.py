@@ -33,7 +33,9 @@ class Append(msgspec.Struct, frozen=True, gc=False):
 
 
 class Duplicate(msgspec.Struct, frozen=True, gc=False):
-    """The chain holds this entry already."""
+    """The chain holds this entry already; `completed` if its payload came with this copy alone."""
+
+    completed: bool = False
 
 
 class Fork(msgspec.Struct, frozen=True, gc=False):

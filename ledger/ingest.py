@@ -274,10 +274,9 @@ def _admit_one(overlay: Overlay, record: Record, batch: Batch, *, signed: bool) 
             _check_signature(entry)
     except RemoteError as error:
         return Rejected(error)
-    _take(overlay, (record,), 0, verdict, batch)
     if isinstance(verdict, Append):
         batch.appended.append(Appended(record, checked=True))
-    return verdict
+    return _take(overlay, (record,), 0, verdict, batch)
 
 
 def _admit_run(overlay: Overlay, run: Sequence[Record], batch: Batch) -> None:
@@ -292,10 +291,9 @@ def _admit_run(overlay: Overlay, run: Sequence[Record], batch: Batch) -> None:
     appended: list[Record] = []
     for at, record in enumerate(run):
         verdict = ingest(overlay, record.entry)
-        batch.outcomes.append(verdict)
         if isinstance(verdict, Append):
             appended.append(record)
-        _take(overlay, run, at, verdict, batch)
+        batch.outcomes.append(_take(overlay, run, at, verdict, batch))
     if not appended:
         return
     # A run that was cut short still ends, in the store, in a signature that was checked.
@@ -305,7 +303,9 @@ def _admit_run(overlay: Overlay, run: Sequence[Record], batch: Batch) -> None:
     batch.appended.extend([Appended(record, at == final) for at, record in enumerate(appended)])
 
 
-def _take(overlay: Overlay, run: Sequence[Record], at: int, verdict: Verdict, batch: Batch) -> None:
+def _take(
+    overlay: Overlay, run: Sequence[Record], at: int, verdict: Verdict, batch: Batch
+) -> Verdict:
     """Let the verdict on `run[at]` have its effect, but for appending it to the batch."""
     record = run[at]
     match verdict:
@@ -315,6 +315,7 @@ def _take(overlay: Overlay, run: Sequence[Record], at: int, verdict: Verdict, ba
             held = overlay.record_at(record.entry.author, record.entry.seq)
             if held is not None and held.payload is None and record.payload is not None:
                 batch.payloads.append(record)
+                return Duplicate(completed=True)
         case Fork() | Breach():
             seq = record.entry.seq
             frozen = overlay.frozen_from(record.entry.author)
@@ -327,6 +328,7 @@ def _take(overlay: Overlay, run: Sequence[Record], at: int, verdict: Verdict, ba
             pass
         case _:
             assert_never(verdict)
+    return verdict
 
 
 def _evidence(view: View, accused: tuple[Entry, ...], verdict: Fork | Breach) -> Evidence:

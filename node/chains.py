@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from passby.ledger.chain import Append, Breach, Fork, Head, Outcome
+from passby.ledger.chain import Append, Breach, Duplicate, Fork, Head, Outcome
 from passby.ledger.draft import Draft, compose
 from passby.ledger.ingest import Check, View
 from passby.ledger.store import Reader
@@ -95,7 +95,7 @@ class Chains:
         self._on_heads.append(tell)
 
     def on_records(self, tell: Callable[[Sequence[Record]], None]) -> None:
-        """Call `tell` with records that are new on disk, after each commit."""
+        """Call `tell` with records that are new on disk, or whose payload is, after each commit."""
         self._on_records.append(tell)
 
     def on_frozen(self, tell: Callable[[bytes], None]) -> None:
@@ -115,6 +115,11 @@ class Chains:
             match outcome:
                 case Append():
                     fresh.append(record)
+                case Duplicate(completed=True):
+                    # What was erased here stays so, whoever brings it.
+                    held = self._storage.reader.record(record.entry.id)
+                    if held is not None and held.payload is not None:
+                        fresh.append(record)
                 case Fork(author=author) | Breach(author=author):
                     self._freeze(author, record.entry.seq)
                 case _:

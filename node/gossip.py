@@ -168,12 +168,18 @@ class Gossip:
         return GossipVerdict.ACCEPT
 
     def _holds(self, record: Record) -> bool:
-        """Tell whether this very entry is held: another one at its place proves a fork."""
+        """Tell whether this very record is held: another entry at its place proves a fork.
+
+        An entry whose payload is missing here is not held: it may have come from who left it out.
+        """
         author, seq = record.entry.author, record.entry.seq
         if seq > self._chains.head_seq(author):
             return False
         held = self._chains.reader.record_at(author, seq)
-        return held is None or held.entry.id == record.entry.id
+        if held is None:
+            return True
+        lacks = held.payload is None and record.payload is not None
+        return held.entry.id == record.entry.id and not lacks
 
     def _bucket(self, peer: PeerId) -> Bucket:
         bucket = self._peers.get(peer)

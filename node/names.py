@@ -21,17 +21,24 @@ class Names:
         """Return the author's name for itself; None where it gives none or is a stranger."""
         if self._chains.head_seq(author) == 0:
             return None
-        return self._name(author)
+        try:
+            return self._name(author)
+        except LookupError:
+            return None
 
     def shown(self, author: bytes) -> str:
         """Return the name, or the beginning of the key."""
         return self.of(author) or author.hex()[:12]
 
-    def _read(self, author: bytes) -> str | None:
+    def _read(self, author: bytes) -> str:
+        """Return the name; a LookupError is not remembered, since the payload may yet come."""
         record = self._chains.reader.record_at(author, 1)
         if record is None or record.payload is None:
-            return None
+            raise LookupError
         try:
-            return decode_payload(record.payload, Genesis).name
+            name = decode_payload(record.payload, Genesis).name
         except RemoteError:
-            return None
+            name = None
+        if name is None:
+            raise LookupError
+        return name

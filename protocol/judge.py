@@ -63,6 +63,10 @@ def judge(data: bytes, topic: str, now_ms: int) -> Judgement:
         for record in records:
             check_record(record)
             _check_topic(record.entry, cell)
+            # The signature covers the payload's hash alone: whoever passes news on without what
+            # it says would have everybody take it for known.
+            if record.payload is None and record.entry.body.payload_len:
+                raise RemoteError(Code.BAD_PAYLOAD, "news without its payload")
     except RemoteError as error:
         return Reject(error)
     for record in records:
