@@ -68,7 +68,7 @@ class Breach(msgspec.Struct, frozen=True, gc=False):
 
 
 class Frozen(msgspec.Struct, frozen=True, gc=False):
-    """The author is proven false from `from_seq` on; nothing is appended there."""
+    """Nothing of the author is appended from `from_seq` on: it is proven false, or was sealed."""
 
     author: bytes
     from_seq: int

@@ -33,10 +33,12 @@ from passby.ledger.chain import (
     Rejected,
     Verdict,
 )
+from passby.ledger.standing import Standing, is_above, stands, statement_in
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import is_point, verify
 from passby.protocol.limits import RUN_MAX
+from passby.protocol.statements import Statement
 from passby.protocol.stock import (
     STOCK_TYPES,
     LotStock,
@@ -46,7 +48,7 @@ from passby.protocol.stock import (
     apply,
     names_reserve,
 )
-from passby.protocol.types import EntryType, check_shape
+from passby.protocol.types import TRADE_TYPES, EntryType, check_shape
 
 
 class View(Protocol):
@@ -66,6 +68,15 @@ class View(Protocol):
 
     def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
         """Return the author's reserve at `seq`, open or resolved."""
+
+    def standing(self, author: bytes) -> Standing:
+        """Return what the root's statements make of the author's chain, FREE for most."""
+
+    def person_of(self, author: bytes) -> bytes:
+        """Return the author's person; the author itself where that is not known."""
+
+    def stands(self, entry: Entry) -> bool:
+        """Tell whether an entry of another person that is held names `entry` in its trade."""
 
 
 class Check(Enum):
@@ -91,7 +102,7 @@ class Batch:
     """All changes that one call of `admit` makes, for one transaction.
 
     `outcomes` has one member for each record given, in order. `payloads` are those that came
-    with entries already held without one.
+    with entries already held without one; `statements` those that the records carry.
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
@@ -101,6 +112,7 @@ class Batch:
     reserves: dict[tuple[bytes, int], Reserve] = field(default_factory=dict)
     evidence: list[Evidence] = field(default_factory=list)
     payloads: list[Record] = field(default_factory=list)
+    statements: list[Statement] = field(default_factory=list)
 
 
 class Overlay:
@@ -112,6 +124,7 @@ class Overlay:
         "_heads",
         "_indexed",
         "_lots",
+        "_obliged",
         "_records",
         "_reserves",
         "_tail",
@@ -123,6 +136,7 @@ class Overlay:
         self._lots: dict[tuple[bytes, int], LotStock] = {}
         self._reserves: dict[tuple[bytes, int], Reserve] = {}
         self._frozen: dict[bytes, int] = {}
+        self._obliged: dict[bytes, int] = {}
         # Entries are looked up by place only to tell duplicates and forks apart, so the
         # index is made of the tail when somebody asks.
         self._tail: list[Record] = []
@@ -152,6 +166,36 @@ class Overlay:
     def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
         """As `View.reserve_at`."""
         return self._reserves.get((author, seq)) or self._base.reserve_at(author, seq)
+
+    def standing(self, author: bytes) -> Standing:
+        """As `View.standing`; a statement in a batch not yet committed has no effect yet."""
+        standing = self._base.standing(author)
+        obliged_to = self._obliged.get(author, 0)
+        if obliged_to <= standing.obliged_to:
+            return standing
+        return msgspec.structs.replace(standing, obliged_to=obliged_to)
+
+    def person_of(self, author: bytes) -> bytes:
+        """As `View.person_of`."""
+        return self._base.person_of(author)
+
+    def stands(self, entry: Entry) -> bool:
+        """As `View.stands`."""
+        tail = (record.entry for record in self._tail)
+        return self._base.stands(entry) or stands(entry, tail, self._base.person_of)
+
+    def oblige(self, records: Sequence[Record]) -> None:
+        """Let those of `records` be appended above a seal that stand, or that lead to such."""
+        for record in records:
+            entry = record.entry
+            author, seq = entry.author, entry.seq
+            seal = self._base.standing(author).seal
+            if (
+                seal is not None
+                and seq > max(seal.seq, self._obliged.get(author, 0))
+                and self.stands(entry)
+            ):
+                self._obliged[author] = seq
 
     def append(self, record: Record, verdict: Append) -> None:
         """Hold `record`, whose verdict here was to append it."""
@@ -191,12 +235,20 @@ def ingest(view: View, entry: Entry) -> Verdict:
     if seq < following:
         held = view.record_at(author, seq)
         # Pruned history is held no longer and cannot be told from this entry.
-        if held is None or held.entry.id == entry.id:
+        if held is None or held.entry.id == entry.id or _was_given_up(view, entry):
             return Duplicate()
         return Fork(author, seq, held.entry.id, entry.id)
     frozen = view.frozen_from(author)
     if frozen is not None and seq >= frozen:
         return Frozen(author, frozen)
+    standing = view.standing(author)
+    if (
+        standing.seal is not None
+        and seq > standing.obliged_to
+        and is_above(standing.seal, entry)
+        and not view.stands(entry)
+    ):
+        return Frozen(author, standing.seal.seq + 1)
     if seq > following:
         return Missing(author, following, seq - 1)
     if head is not None:
@@ -217,6 +269,18 @@ def ingest(view: View, entry: Entry) -> Verdict:
     return Append(Head(seq, entry.id, body.at_ms), step)
 
 
+def _was_given_up(view: View, entry: Entry) -> bool:
+    """Tell whether an entry at a place already taken is of the branch that a heal abandoned."""
+    heal = view.standing(entry.author).heal
+    # What binds others voids the heal, so it is a fork like any other.
+    if heal is None or entry.seq < heal.seq or entry.body.type in TRADE_TYPES:
+        return False
+    if entry.seq == heal.seq:
+        return entry.id != heal.id
+    before = view.record_at(entry.author, entry.seq - 1)
+    return before is None or entry.body.prev != before.entry.id
+
+
 def admit(view: View, records: Sequence[Record], check: Check) -> Batch:
     """Judge `records`, in order, each against what is held and those before it.
 
@@ -229,6 +293,7 @@ def admit(view: View, records: Sequence[Record], check: Check) -> Batch:
     """
     batch = Batch()
     overlay = Overlay(view)
+    overlay.oblige(records)
     match check:
         case Check.EACH | Check.OWN:
             signed = check is Check.OWN
@@ -311,10 +376,19 @@ def _take(
     match verdict:
         case Append():
             overlay.append(record, verdict)
+            if record.entry.body.type == EntryType.STATEMENT:
+                _take_statement(record, batch)
         case Duplicate():
             held = overlay.record_at(record.entry.author, record.entry.seq)
-            if held is not None and held.payload is None and record.payload is not None:
+            if (
+                held is not None
+                and held.payload is None
+                and record.payload is not None
+                # An entry of a branch that was given up is no second copy of this one.
+                and held.entry.id == record.entry.id
+            ):
                 batch.payloads.append(record)
+                _take_statement(record, batch)
                 return Duplicate(completed=True)
         case Fork() | Breach():
             seq = record.entry.seq
@@ -329,6 +403,12 @@ def _take(
         case _:
             assert_never(verdict)
     return verdict
+
+
+def _take_statement(record: Record, batch: Batch) -> None:
+    statement = statement_in(record)
+    if statement is not None:
+        batch.statements.append(statement)
 
 
 def _evidence(view: View, accused: tuple[Entry, ...], verdict: Fork | Breach) -> Evidence:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -11,6 +11,7 @@ import msgspec
 from passby.ledger import schema
 from passby.ledger.chain import Evidence, Head, Proof
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, damaged, faults
+from passby.ledger.standing import Device, Roots, certificate_in, devices_of
 from passby.ledger.store import (
     AmbiguousError,
     Counts,
@@ -19,9 +20,20 @@ from passby.ledger.store import (
     bounded_run,
     prefix_bytes,
 )
-from passby.protocol.entry import SALT_BYTES, Entry, Record, parse_entry, payload_hash
+from passby.protocol.entry import (
+    HASH_BYTES,
+    SALT_BYTES,
+    Entry,
+    Record,
+    entry_id,
+    parse_entry,
+    payload_hash,
+)
 from passby.protocol.errors import RemoteError
+from passby.protocol.keys import SIGNATURE_BYTES
 from passby.protocol.limits import RUN_MAX
+from passby.protocol.packed import pack
+from passby.protocol.statements import Statement, parse_statement
 from passby.protocol.stock import LotStock, Reserve
 from passby.protocol.types import EntryType
 
@@ -37,6 +49,10 @@ def id8(entry_id: bytes) -> int:
     Ids that share their first hex digit keep their order.
     """
     return int.from_bytes(entry_id[:8], "big", signed=True)
+
+
+def _size(raw: bytes, carried: bytes | None) -> int:
+    return len(raw) + len(carried or b"")
 
 
 def trade_of(entry: Entry) -> bytes:
@@ -149,29 +165,54 @@ class SqliteReader:
         if number is None or not 1 <= seq <= SEQ_MASK:
             return None
         row = self._one(
-            "SELECT place, raw, carried, id8 FROM entries WHERE place = ?", (number << SEQ_BITS | seq,)
+            "SELECT place, raw, carried, id8 FROM entries WHERE place = ?",
+            (number << SEQ_BITS | seq,),
         )
         return None if row is None else self._record(*row)
 
     def run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[Record]:
         """As `Reader.run`."""
+        found = (
+            (record := self._record(place, raw, carried, head8), record.entry.seq, record.size, bit)
+            for place, raw, carried, head8, bit in self._in_a_row(author, from_seq)
+        )
+        return bounded_run(found, to_seq, max_bytes)
+
+    def packed_run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[bytes]:
+        """As `Reader.packed_run`."""
+        found = (
+            (self._packed(place, raw, carried, head8), place & SEQ_MASK, _size(raw, carried), bit)
+            for place, raw, carried, head8, bit in self._in_a_row(author, from_seq)
+        )
+        return bounded_run(found, to_seq, max_bytes)
+
+    def _in_a_row(self, author: bytes, from_seq: int) -> Iterator[Any]:
+        """Yield (place, raw, carried, id8, checked) of RUN_MAX entries that follow each other."""
         number = self._number(author)
         if number is None:
-            return []
+            return
         first = number << SEQ_BITS | max(from_seq, 1)
-        with faults(self.path):
-            rows = self._db.execute(
-                "SELECT place, raw, carried, id8, checked FROM entries WHERE place BETWEEN ? AND ?"
-                " ORDER BY place",
-                (first, min(first + RUN_MAX - 1, number << SEQ_BITS | SEQ_MASK)),
-            )
-            return bounded_run(self._in_a_row(rows, first), to_seq, max_bytes)
-
-    def _in_a_row(self, rows: Iterable[Any], first: int) -> Iterator[tuple[Record, bool]]:
-        for expected, (place, raw, carried, id8_, checked) in enumerate(rows, first):
+        rows = self._all(
+            "SELECT place, raw, carried, id8, checked FROM entries WHERE place BETWEEN ? AND ?"
+            " ORDER BY place",
+            (first, min(first + RUN_MAX - 1, number << SEQ_BITS | SEQ_MASK)),
+        )
+        for expected, (place, raw, carried, head8, checked) in enumerate(rows, first):
             if place != expected:
                 return
-            yield self._record(place, raw, carried, id8_), bool(checked)
+            yield place, raw, carried, head8, bool(checked)
+
+    def _packed(self, place: int, raw: Any, carried: Any, head8: int) -> bytes:
+        """Return a stored record as it travels; its hashes alone tell whether it is whole."""
+        if not isinstance(raw, bytes) or id8(entry_id(raw[SIGNATURE_BYTES:])) != head8:
+            raise damaged(self.path, f"the entry at {place:#x} has another id than when it came")
+        # The payload's hash is the body's last field.
+        if carried and (
+            not isinstance(carried, bytes)
+            or payload_hash(carried[:SALT_BYTES], carried[SALT_BYTES:]) != raw[-HASH_BYTES:]
+        ):
+            raise damaged(self.path, f"the payload at {place:#x} is not the one committed to")
+        return pack(raw, carried)
 
     def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
         """As `Reader.log`."""
@@ -221,6 +262,51 @@ class SqliteReader:
             self._expect(int, seq)
         return dict(found)
 
+    # --- statements --------------------------------------------------------------------
+    def sealed(self) -> dict[bytes, int]:
+        """As `Reader.sealed`."""
+        found = self._all("SELECT key, sealed_at FROM authors WHERE sealed_at IS NOT NULL")
+        for key, seq in found:
+            self._expect(bytes, key)
+            self._expect(int, seq)
+        return dict(found)
+
+    def statements(self, device: bytes | None = None) -> list[Statement]:
+        """As `Reader.statements`."""
+        rows = self._all(
+            "SELECT raw FROM statements WHERE ?1 IS NULL OR device = ?1 ORDER BY raw", (device,)
+        )
+        for (raw,) in rows:
+            self._expect(bytes, raw)
+        try:
+            return [parse_statement(raw) for (raw,) in rows]
+        except RemoteError as error:
+            raise damaged(self.path, f"a root statement is not readable: {error}") from None
+
+    def devices(self, root: bytes) -> list[Device]:
+        """As `Reader.devices`."""
+        authors = [author for author, _ in self.heads()]
+        return devices_of(root, authors, self._genesis, self._read_roots())
+
+    def person_of(self, author: bytes) -> bytes:
+        """As `Reader.person_of`."""
+        certificate = certificate_in(self._genesis(author))
+        return certificate.root if certificate is not None else author
+
+    def _read_roots(self) -> Roots:
+        return Roots(self.statements(), self._genesis, self._proof, self._entries_from)
+
+    def _genesis(self, author: bytes) -> Record | None:
+        return self.record_at(author, 1)
+
+    def _proof(self, author: bytes) -> Evidence | None:
+        return next(iter(self.evidence(author)), None)
+
+    def _entries_from(self, author: bytes, seq: int) -> Iterator[Entry]:
+        while (record := self.record_at(author, seq)) is not None:
+            yield record.entry
+            seq += 1
+
     # --- folds -------------------------------------------------------------------------
     def lot(self, offer_id: bytes) -> LotStock | None:
         """As `Reader.lot`."""
@@ -257,6 +343,7 @@ class SqliteReader:
             " FROM lots l JOIN entries e ON e.place = l.place"
             " JOIN authors a ON a.number = l.place >> 32"
             " WHERE l.place > ? AND until_ms > ? AND remaining > 0 AND a.frozen_from IS NULL"
+            " AND a.sealed_at IS NULL"
             " ORDER BY l.place LIMIT ?",
             (after, now_ms, _PAGE),
         ):
@@ -269,9 +356,10 @@ class SqliteReader:
         """As `Reader.open_requests`."""
         after = 0
         while rows := self._all(
-            "SELECT r.place, e.raw, e.carried, e.id8 FROM requests r JOIN entries e ON e.place = r.place"
+            "SELECT r.place, e.raw, e.carried, e.id8 FROM requests r"
+            " JOIN entries e ON e.place = r.place"
             " JOIN authors a ON a.number = r.place >> 32"
-            " WHERE r.place > ? AND until_ms > ? AND a.frozen_from IS NULL"
+            " WHERE r.place > ? AND until_ms > ? AND a.frozen_from IS NULL AND a.sealed_at IS NULL"
             " ORDER BY r.place LIMIT ?",
             (after, now_ms, _PAGE),
         ):
@@ -282,7 +370,8 @@ class SqliteReader:
     def trade(self, propose_id: bytes) -> list[Record]:
         """As `Reader.trade`."""
         rows = self._all(
-            "SELECT e.place, e.raw, e.carried, e.id8 FROM trades t JOIN entries e ON e.place = t.place"
+            "SELECT e.place, e.raw, e.carried, e.id8 FROM trades t"
+            " JOIN entries e ON e.place = t.place"
             " WHERE t.propose8 = ?",
             (id8(propose_id),),
         )
@@ -310,7 +399,8 @@ class SqliteReader:
     def trades(self, since_ms: int) -> list[bytes]:
         """As `Reader.trades`."""
         rows = self._all(
-            "SELECT e.place, e.raw, e.carried, e.id8 FROM proposes p JOIN entries e ON e.place = p.place"
+            "SELECT e.place, e.raw, e.carried, e.id8 FROM proposes p"
+            " JOIN entries e ON e.place = p.place"
             " WHERE p.at_ms >= ? ORDER BY p.at_ms DESC",
             (since_ms,),
         )
@@ -320,7 +410,11 @@ class SqliteReader:
 
     def erased(self, author: bytes) -> frozenset[int]:
         """As `Reader.erased`."""
-        rows = self._of_chain("SELECT place FROM erasures WHERE place BETWEEN ? AND ?", author)
+        rows = self._of_chain(
+            "SELECT r.place FROM erasures r JOIN entries e ON e.place = r.place"
+            " WHERE r.place BETWEEN ? AND ?",
+            author,
+        )
         return frozenset(place & SEQ_MASK for (place,) in rows)
 
     def derived(self, author: bytes) -> Derived:

@@ -141,6 +141,16 @@ def m003_loss(db: Database) -> None:
         db.execute("INSERT INTO erasures (place, id) VALUES (?, ?)", (place, entry))
 
 
+@migrations()
+def m004_statements(db: Database) -> None:
+    """What roots say of devices, and how far a sealed chain counts."""
+    db.execute(
+        "CREATE TABLE statements (device BLOB, raw BLOB, PRIMARY KEY (device, raw))"
+        " STRICT, WITHOUT ROWID"
+    )
+    db.execute("ALTER TABLE authors ADD COLUMN sealed_at INTEGER")
+
+
 CLEAR_FOLDS: Final = (
     "DELETE FROM lots",
     "DELETE FROM reserves",
@@ -148,7 +158,7 @@ CLEAR_FOLDS: Final = (
     "DELETE FROM proposes",
     "DELETE FROM trades",
 )
-VERSION: Final = 3
+VERSION: Final = 4
 """What `user_version` holds once every migration is applied."""
 
 
@@ -318,9 +328,13 @@ def _fault(path: Path, error: sqlite3.DatabaseError) -> LocalError:
             raise error
 
 
-def damaged(path: Path, what: str) -> DamagedError:
+class LedgerDamagedError(DamagedError):
+    """The ledger's file is not what was written; `node.mending` takes what is left of it."""
+
+
+def damaged(path: Path, what: str) -> LedgerDamagedError:
     """Return the error for a ledger whose bytes are not what was written."""
-    return DamagedError(
+    return LedgerDamagedError(
         f"The ledger {path} is damaged: {what}.",
         "`passby doctor --mend` keeps the damaged file, takes over what can be read, and lets"
         " the neighbours give back the rest.",

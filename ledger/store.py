@@ -8,19 +8,24 @@ One owner writes; `Reader` is what any number of others may do beside it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.ingest import Batch, View
+from passby.ledger.standing import Device, Roots
 from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Entry, Record, payload_hash
 from passby.protocol.errors import Code, RemoteError, UsageError
 from passby.protocol.limits import RUN_MAX
+from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_stock
 
+T = TypeVar("T")
 UNTIL_MAX: Final = 2**63 - 1
 """The last day of an offer as a store keeps it; SQLite's largest integer."""
+ABANDONED: Final = "of a branch that a heal gave up"
+"""Why entries were set aside, to whoever looks into the quarantine."""
 PREFIX_MIN: Final = 4
 """Hex digits of a shortened id: fewer would be ambiguous in any real ledger."""
 
@@ -98,6 +103,9 @@ class Reader(Protocol):
         `max_bytes` ends before a checked one: a run came in a frame, so a frame always holds it.
         """
 
+    def packed_run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[bytes]:
+        """Return what `run` does as it travels, held against its hashes but not decoded."""
+
     def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
         """Return at most `limit` records of the author below `before_seq`, newest first."""
 
@@ -105,7 +113,22 @@ class Reader(Protocol):
         """Return the proof against `author`, or against everybody."""
 
     def frozen(self) -> dict[bytes, int]:
-        """Return author -> seq from which it is frozen."""
+        """Return author -> seq from which it is frozen; a healed fork freezes nobody."""
+
+    def sealed(self) -> dict[bytes, int]:
+        """Return author -> seq of the last entry below its seal."""
+
+    def statements(self, device: bytes | None = None) -> list[Statement]:
+        """Return the root statements about a device, or all, in the order of their bytes.
+
+        Those of a root that has no say over the device are among them.
+        """
+
+    def devices(self, root: bytes) -> list[Device]:
+        """Return the devices of a person, in the order of their certificates."""
+
+    def person_of(self, author: bytes) -> bytes:
+        """Return the author's person; the author itself where that is not known."""
 
     def lot(self, offer_id: bytes) -> LotStock | None:
         """Return the lot that an offer opened, as it is now."""
@@ -178,6 +201,9 @@ class Store(Reader, Protocol):
     def erase_payload(self, entry_id: bytes) -> bool:
         """Forget a payload for good, and never take it again; False if the entry is not held."""
 
+    def add_statement(self, statement: Statement) -> bool:
+        """Keep a root statement that came outside any chain; False if it was held."""
+
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """Set aside what is held of the author's chain behind `after_seq`; it is missing then.
 
@@ -188,24 +214,33 @@ class Store(Reader, Protocol):
         """Make lots, reserves and trades again from the records."""
 
 
+def concerned(batch: Batch, roots: Roots) -> list[bytes]:
+    """Return the authors of whom a committed batch may change what statements make of them."""
+    moved = {statement.device for statement in batch.statements}
+    moved.update(evidence.author for evidence in batch.evidence)
+    first = (appended.record for appended in batch.appended if appended.record.entry.seq == 1)
+    moved.update(record.entry.author for record in (*first, *batch.payloads))
+    return [author for author in sorted(moved) if roots.concerns(author)]
+
+
 def until_ms(entry: Entry) -> int:
     """Return the last day of an offer or request, within what a store keeps."""
     until = entry.body.facts[1]
     return min(until, UNTIL_MAX) if isinstance(until, int) else 0
 
 
-def bounded_run(found: Iterable[tuple[Record, bool]], to_seq: int, max_bytes: int) -> list[Record]:
-    """Cut (record, checked) in a row as `Reader.run` promises."""
-    run: list[Record] = []
+def bounded_run(found: Iterable[tuple[T, int, int, bool]], to_seq: int, max_bytes: int) -> list[T]:
+    """Cut (record, seq, size, checked) in a row as `Reader.run` promises."""
+    run: list[T] = []
     good = size = 0
-    for record, checked in found:
-        size += record.size
-        if size > max_bytes or len(run) == RUN_MAX or (good and record.entry.seq > to_seq):
+    for record, seq, its_size, checked in found:
+        size += its_size
+        if size > max_bytes or len(run) == RUN_MAX or (good and seq > to_seq):
             break
         run.append(record)
         if checked:
             good = len(run)
-            if record.entry.seq >= to_seq:
+            if seq >= to_seq:
                 break
     return run[:good]
 

@@ -6,19 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.ingest import Batch, View
+from passby.ledger.standing import Device, Roots, Standing, devices_of, stands_among
 from passby.ledger.store import (
+    ABANDONED,
     AmbiguousError,
     Counts,
     Derived,
     HeldLot,
     bounded_run,
     checked_payload,
+    concerned,
     prefix_bytes,
     replay,
     until_ms,
 )
-from passby.protocol.entry import Record
+from passby.protocol.entry import Entry, Record, encode_record
 from passby.protocol.limits import RUN_MAX
+from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve
 from passby.protocol.types import TRADE_TYPES, EntryType
 
@@ -35,6 +39,9 @@ class MemoryStore:
         self._lots: dict[tuple[bytes, int], LotStock] = {}
         self._reserves: dict[tuple[bytes, int], Reserve] = {}
         self._trades: dict[bytes, list[bytes]] = {}
+        self._roots = Roots(
+            (), lambda author: self.record_at(author, 1), self._evidence.get, self._entries_from
+        )
 
     # --- what verdicts depend on -------------------------------------------------------
     def view(self, records: Iterable[Record]) -> View:
@@ -53,7 +60,24 @@ class MemoryStore:
     def frozen_from(self, author: bytes) -> int | None:
         """As `View.frozen_from`."""
         evidence = self._evidence.get(author)
-        return evidence.seq if evidence is not None else None
+        if evidence is None or self.standing(author).heal is not None:
+            return None
+        return evidence.seq
+
+    def standing(self, author: bytes) -> Standing:
+        """As `View.standing`."""
+        return self._roots.standing(author)
+
+    def person_of(self, author: bytes) -> bytes:
+        """As `View.person_of`."""
+        return self._roots.person_of(author)
+
+    def stands(self, entry: Entry) -> bool:
+        """As `View.stands`."""
+        return stands_among(entry, self.trade, self.person_of)
+
+    def _entries_from(self, author: bytes, seq: int) -> Iterator[Entry]:
+        return (record.entry for record in self._chains.get(author, [])[seq - 1 :])
 
     def record_at(self, author: bytes, seq: int) -> Record | None:
         """As `Reader.record_at`."""
@@ -81,8 +105,28 @@ class MemoryStore:
             self._reserves.update(batch.reserves)
             for evidence in batch.evidence:
                 held = self._evidence.get(evidence.author)
-                if held is None or evidence.seq < held.seq:
+                healed = self.standing(evidence.author).heal is not None
+                if held is None or healed or evidence.seq < held.seq:
                     self._evidence[evidence.author] = evidence
+            for statement in batch.statements:
+                self._roots.add(statement)
+            for author in concerned(batch, self._roots):
+                self._settle(author)
+
+    def add_statement(self, statement: Statement) -> bool:
+        """As `Store.add_statement`."""
+        added = self._roots.add(statement)
+        if added:
+            self._settle(statement.device)
+        return added
+
+    def _settle(self, author: bytes) -> None:
+        """Let statements have their effect on the author's chain."""
+        self._roots.look_again(author)
+        heal = self.standing(author).heal
+        held = self.record_at(author, heal.seq) if heal is not None else None
+        if heal is not None and held is not None and held.entry.id != heal.id:
+            self.cut(author, heal.seq - 1, ABANDONED)
 
     def _append(self, record: Record, *, checked: bool) -> None:
         entry = record.entry
@@ -171,9 +215,14 @@ class MemoryStore:
         """As `Reader.run`."""
         checked = self._checked.get(author, set())
         chain = self._chains.get(author, [])[max(from_seq, 1) - 1 :][:RUN_MAX]
-        return bounded_run(
-            ((record, record.entry.seq in checked) for record in chain), to_seq, max_bytes
+        found = (
+            (record, record.entry.seq, record.size, record.entry.seq in checked) for record in chain
         )
+        return bounded_run(found, to_seq, max_bytes)
+
+    def packed_run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[bytes]:
+        """As `Reader.packed_run`."""
+        return [encode_record(record) for record in self.run(author, from_seq, to_seq, max_bytes)]
 
     def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
         """As `Reader.log`."""
@@ -189,7 +238,24 @@ class MemoryStore:
 
     def frozen(self) -> dict[bytes, int]:
         """As `Reader.frozen`."""
-        return {author: evidence.seq for author, evidence in self._evidence.items()}
+        found = ((author, self.frozen_from(author)) for author in self._evidence)
+        return {author: seq for author, seq in found if seq is not None}
+
+    def sealed(self) -> dict[bytes, int]:
+        """As `Reader.sealed`."""
+        found = {one.device: self.standing(one.device).seal for one in self._roots.about(None)}
+        return {author: seal.seq for author, seal in found.items() if seal is not None}
+
+    def statements(self, device: bytes | None = None) -> list[Statement]:
+        """As `Reader.statements`."""
+        return self._roots.about(device)
+
+    def devices(self, root: bytes) -> list[Device]:
+        """As `Reader.devices`."""
+        return devices_of(root, self._chains, lambda author: self.record_at(author, 1), self._roots)
+
+    def _is_open(self, author: bytes) -> bool:
+        return self.frozen_from(author) is None and self.standing(author).seal is None
 
     def lot(self, offer_id: bytes) -> LotStock | None:
         """As `Reader.lot`."""
@@ -200,7 +266,7 @@ class MemoryStore:
         """As `Reader.open_lots`."""
         for (author, seq), stock in list(self._lots.items()):
             record = self.record_at(author, seq)
-            if record is None or author in self._evidence or not stock.remaining:
+            if record is None or not self._is_open(author) or not stock.remaining:
                 continue
             until_ms = record.entry.body.facts[1]
             if isinstance(until_ms, int) and until_ms > now_ms:
@@ -209,7 +275,7 @@ class MemoryStore:
     def open_requests(self, now_ms: int) -> Iterator[Record]:
         """As `Reader.open_requests`."""
         for author, chain in list(self._chains.items()):
-            if author in self._evidence:
+            if not self._is_open(author):
                 continue
             for record in chain:
                 body = record.entry.body
@@ -262,7 +328,7 @@ class MemoryStore:
             entries=len(records),
             lots=len(self._lots),
             trades=len(self.trades(0)),
-            frozen=len(self._evidence),
+            frozen=len(self.frozen()),
             bytes=sum(record.size for record in records),
         )
 

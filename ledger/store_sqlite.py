@@ -14,9 +14,11 @@ from passby.ledger.chain import Evidence, Head
 from passby.ledger.ingest import Batch, View
 from passby.ledger.reader_sqlite import SqliteReader, id8, trade_of
 from passby.ledger.schema import CLEAR_FOLDS, SEQ_BITS, SEQ_MASK, Connection, faults
-from passby.ledger.store import checked_payload, replay, until_ms
+from passby.ledger.standing import Roots, Standing, stands_among
+from passby.ledger.store import ABANDONED, checked_payload, concerned, replay, until_ms
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError
+from passby.protocol.statements import Statement
 from passby.protocol.stock import STOCK_TYPES, LotStock, Reserve, names_reserve
 from passby.protocol.types import TRADE_TYPES, EntryType
 
@@ -191,6 +193,15 @@ class _Held:
                 self._read_lots({self._author(author).number << SEQ_BITS | lot_seq: author})
         return self._lots[author, lot_seq]
 
+    def standing(self, author: bytes) -> Standing:
+        return self._store.roots.standing(author)
+
+    def person_of(self, author: bytes) -> bytes:
+        return self._store.person_of(author)
+
+    def stands(self, entry: Entry) -> bool:
+        return stands_among(entry, self._store.trade, self._store.person_of)
+
     def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
         if (author, seq) not in self._reserves:
             self._reserves[author, seq] = None
@@ -214,8 +225,9 @@ class SqliteStore(SqliteReader):
         super().__init__(path, schema.open_writer(path))
         self._numbers: dict[bytes, int] = {}
         self._durable = True
-        # Few: people erase by hand. A payload that comes again is held against it.
-        self._erased = {entry_id for (entry_id,) in self._all("SELECT id FROM erasures")}
+        self._roots: Roots | None = None
+        self._erased: set[bytes] = set()
+        self._data_version = 0
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -267,6 +279,10 @@ class SqliteStore(SqliteReader):
             for batch in batches:
                 for evidence in batch.evidence:
                     self._write_evidence(evidence)
+                for statement in batch.statements:
+                    self._write_statement(statement)
+                for author in concerned(batch, self.roots):
+                    self._settle(author)
 
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[None]:
@@ -276,15 +292,25 @@ class SqliteStore(SqliteReader):
                 self._durable = durable
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._read_erased()
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
                 # Numbers given in the transaction are void with it. SQLite has rolled back
                 # by itself where the disk was full.
                 self._numbers.clear()
+                self._roots = None
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _read_erased(self) -> None:
+        """Know what was erased, by this process or another one that takes in bulk."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:
+            # Few: people erase by hand.
+            self._erased = {found for (found,) in self._db.execute("SELECT id FROM erasures")}
+            self._data_version = version
 
     def _numbered(self, author: bytes) -> int:
         """Return the author's number, giving one to a new author."""
@@ -355,12 +381,58 @@ class SqliteStore(SqliteReader):
         self._db.execute(
             "INSERT INTO evidence (author, seq, proof, rule, elements) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (author) DO UPDATE SET seq = excluded.seq, proof = excluded.proof,"
-            " rule = excluded.rule, elements = excluded.elements WHERE excluded.seq < evidence.seq",
+            " rule = excluded.rule, elements = excluded.elements WHERE excluded.seq < evidence.seq"
+            # What is proven beside a healed fork takes its place.
+            " OR (SELECT frozen_from IS NULL FROM authors WHERE number = evidence.author)",
             (number, evidence.seq, evidence.proof, evidence.rule, packed),
         )
         self._db.execute(
             "UPDATE authors SET frozen_from = min(ifnull(frozen_from, ?1), ?1) WHERE number = ?2",
             (evidence.seq, number),
+        )
+
+    # --- statements --------------------------------------------------------------------
+    @property
+    def roots(self) -> Roots:
+        """What all statements make of whom; read once, and again after a failed commit."""
+        if self._roots is None:
+            self._roots = self._read_roots()
+        return self._roots
+
+    def add_statement(self, statement: Statement) -> bool:
+        """As `Store.add_statement`."""
+        with self._transaction(durable=False):
+            added = self._write_statement(statement)
+            if added:
+                self._settle(statement.device)
+        return added
+
+    def _write_statement(self, statement: Statement) -> bool:
+        added = self.roots.add(statement)
+        self._db.execute(
+            "INSERT OR IGNORE INTO statements VALUES (?, ?)", (statement.device, statement.raw)
+        )
+        return added
+
+    def _settle(self, author: bytes) -> None:
+        """Let statements have their effect on the author's chain, in the open transaction."""
+        self.roots.look_again(author)
+        number = self._number(author)
+        if number is None:
+            return
+        standing = self.roots.standing(author)
+        heal, seal = standing.heal, standing.seal
+        held = self.record_at(author, heal.seq) if heal is not None else None
+        if heal is not None and held is not None and held.entry.id != heal.id:
+            self._cut(author, heal.seq - 1, ABANDONED)
+        proof = self._proof(author)
+        self._db.execute(
+            "UPDATE authors SET sealed_at = ?, frozen_from = ? WHERE number = ?",
+            (
+                seal.seq if seal is not None else None,
+                proof.seq if proof is not None and heal is None else None,
+                number,
+            ),
         )
 
     # --- payloads ----------------------------------------------------------------------
@@ -418,25 +490,28 @@ class SqliteStore(SqliteReader):
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """As `Store.cut`; the rows go into the table `quarantine`."""
         with self._transaction(durable=True):
-            number = self._numbered(author)
-            last = number << SEQ_BITS | SEQ_MASK
-            behind = (number << SEQ_BITS | after_seq) + 1
+            self._cut(author, after_seq, why)
+
+    def _cut(self, author: bytes, after_seq: int, why: str) -> None:
+        number = self._numbered(author)
+        last = number << SEQ_BITS | SEQ_MASK
+        behind = (number << SEQ_BITS | after_seq) + 1
+        self._db.execute(
+            "INSERT INTO quarantine (place, raw, carried, why)"
+            " SELECT place, raw, carried, ? FROM entries WHERE place BETWEEN ? AND ?",
+            (why, behind, last),
+        )
+        for table in ("entries", "lots", "reserves", "requests", "proposes", "trades"):
+            # The folds of the whole chain are made again from what is left of it.
+            first = behind if table == "entries" else number << SEQ_BITS
             self._db.execute(
-                "INSERT INTO quarantine (place, raw, carried, why)"
-                " SELECT place, raw, carried, ? FROM entries WHERE place BETWEEN ? AND ?",
-                (why, behind, last),
+                f"DELETE FROM {table} WHERE place BETWEEN ? AND ?",  # noqa: S608  # constants
+                (first, last),
             )
-            for table in ("entries", "lots", "reserves", "requests", "proposes", "trades"):
-                # The folds of the whole chain are made again from what is left of it.
-                first = behind if table == "entries" else number << SEQ_BITS
-                self._db.execute(
-                    f"DELETE FROM {table} WHERE place BETWEEN ? AND ?",  # noqa: S608  # constants
-                    (first, last),
-                )
-            self._db.execute(
-                "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0 WHERE number = ?", (number,)
-            )
-            self._rebuild_chain(number, author)
+        self._db.execute(
+            "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0 WHERE number = ?", (number,)
+        )
+        self._rebuild_chain(number, author)
 
     def backup_to(self, path: Path) -> None:
         """Copy the ledger as it is now into a new file, while others go on reading it.
