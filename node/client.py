@@ -116,10 +116,11 @@ class Client:
                 ) from None
 
     def _connect(self, within_s: float) -> socket.socket:
+        path = self._home.reachable_socket()
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         link.settimeout(within_s)
         try:
-            link.connect(str(self._home.socket_path))
+            link.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             link.close()
             raise NotRunningError(

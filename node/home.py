@@ -197,8 +197,21 @@ class Home:
         if path.parent != self.path:
             with suppress(FileExistsError):
                 path.parent.mkdir(mode=0o700)
+            _check_no_link(path.parent)
         _check_private(path.parent)
         path.unlink(missing_ok=True)
+        return path
+
+    def reachable_socket(self) -> Path:
+        """Return `socket_path` for whoever connects to it, and tells it codes.
+
+        Raises:
+            ConfigError: the folder that stands in for a long path is another user's.
+        """
+        path = self.socket_path
+        if path.parent != self.path and _exists(path.parent):
+            _check_no_link(path.parent)
+            _check_private(path.parent)
         return path
 
     # --- what it holds -----------------------------------------------------------------
@@ -322,6 +335,15 @@ def _exists(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _check_no_link(path: Path) -> None:
+    """Refuse a link where anybody may put one, and turn it round later."""
+    if path.is_symlink():
+        raise ConfigError(
+            f"{path} is a link, which another user may have put there.",
+            f"Remove it, or use a home with a shorter path: rm {path}",
+        )
 
 
 def _check_private(path: Path) -> None:

@@ -164,6 +164,29 @@ def test_a_home_deep_in_the_tree_has_its_socket_elsewhere_and_always_there(
         path.parent.rmdir()
 
 
+def test_a_socket_folder_that_somebody_else_prepared_is_refused(tmp_path: Path) -> None:
+    home, _ = Home.create(tmp_path / ("long" * 40), CONFIG, now_ms=NOW_MS)
+    folder = home.socket_path.parent
+    assert home.reachable_socket() == home.socket_path
+    mine = tmp_path / "private"
+    mine.mkdir(mode=0o700)
+    folder.symlink_to(mine)
+    try:
+        for ask in (home.prepare_socket, home.reachable_socket):
+            with pytest.raises(ConfigError, match="is a link"):
+                ask()
+    finally:
+        folder.unlink()
+    folder.mkdir()
+    folder.chmod(0o755)
+    try:
+        for ask in (home.prepare_socket, home.reachable_socket):
+            with pytest.raises(ConfigError, match="open to other users"):
+                ask()
+    finally:
+        folder.rmdir()
+
+
 def test_a_stale_socket_is_cleared_away(home: Home) -> None:
     home.socket_path.write_text("")
     assert not home.prepare_socket().exists()
