@@ -2,7 +2,8 @@
 
 A line is written only after `append` has returned: what it names must outlive whatever
 happens to this process. Entries of others come in between, so that the kill also meets
-transactions that nobody acknowledged.
+transactions that nobody acknowledged; with a socket's descriptor in argv[2] they come by sync
+from the process at its other end, which hears of the own entries too.
 """
 
 from __future__ import annotations
@@ -13,11 +14,16 @@ import sys
 from pathlib import Path
 
 import trio
+from tests.crash.feeder import IDS, NETWORK_ID
+from tests.crash.pipe import PipeNetwork
 from tests.ledger.authors import CELL, UNTIL_MS, Author, named
 
 from passby.ledger.draft import Draft, OpenLot, Reserve, compose
 from passby.ledger.ingest import Check, View
+from passby.node.chains import Chains
+from passby.node.clock import machine_clock
 from passby.node.head_guard import NAME, begin
+from passby.node.replicate import Replication
 from passby.node.storage import Storage, open_storage
 from passby.protocol.entry import Record
 from passby.protocol.keys import SigningKey
@@ -58,17 +64,32 @@ async def others(storage: Storage) -> None:
         await storage.admit(author.records, Check.RUNS)
 
 
-async def main(path: Path) -> None:
+async def sync(chains: Chains, descriptor: int) -> None:
+    """Sync with the process at the other end of a socket."""
+    network = PipeNetwork(*reversed(IDS), descriptor)
+    replication = Replication(network, chains, NETWORK_ID)  # type: ignore[arg-type]  # a part
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(replication.watch)
+        await network.serve()
+
+
+async def main(path: Path, descriptor: int | None) -> None:
     """Append and acknowledge until killed."""
-    if not path.exists():
+    if not await trio.Path(path).exists():
         begin(path.parent / NAME)
     async with open_storage(path, KEY.public) as storage, trio.open_nursery() as nursery:
-        nursery.start_soon(others, storage)
+        chains = Chains(storage, KEY, machine_clock, os.urandom)
+        if descriptor is None:
+            nursery.start_soon(others, storage)
+        else:
+            nursery.start_soon(sync, chains, descriptor)
         while True:
-            for record in await storage.append(KEY.public, compose_next):
+            records = await storage.append(KEY.public, compose_next)
+            chains._tell(records)
+            for record in records:
                 line = f"{record.entry.seq} {record.entry.id.hex()}\n"
                 os.write(sys.stdout.fileno(), line.encode())
 
 
 if __name__ == "__main__":
-    trio.run(main, Path(sys.argv[1]))
+    trio.run(main, Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)
