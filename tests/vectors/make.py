@@ -14,6 +14,18 @@ from typing import assert_never
 from tests.protocol.chains import CELL, CONFIRM_BY, DAY, HANDOVER_UNTIL, HOUR, T0, Deal, Party
 from tests.vectors.checkpoints import checkpoints
 
+from passby.ledger.bundle import About, Bundle, check_bundle, encode_bundle
+from passby.ledger.chain import ChainRule
+from passby.ledger.proof import (
+    FORK_RULE,
+    Proof,
+    ProofKind,
+    encode_proof,
+    proof_frames,
+    prove_fault,
+    stripped,
+    verify_proof,
+)
 from passby.protocol.codec import encode, encode_uvarint
 from passby.protocol.entry import (
     PREFIX,
@@ -49,6 +61,7 @@ from passby.protocol.payloads import (
 from passby.protocol.price import Price
 from passby.protocol.secret import code_from, secret_hash, stretch
 from passby.protocol.statements import Heal, Seal, counted_heal, counted_seal
+from passby.protocol.stock import Rule
 from passby.protocol.terms import terms_hash, terms_of
 from passby.protocol.topics import topic_for
 from passby.protocol.types import EntryType
@@ -372,14 +385,91 @@ def _trade(name: str, deal: Deal, now_ms: int) -> Json:
     }
 
 
+def proofs() -> list[Json]:
+    """Return a proof of each kind and a bundle, as bytes and with what they prove."""
+    made: list[Json] = []
+
+    def add(name: str, proof: Proof | None) -> None:
+        assert proof is not None
+        verified = verify_proof(proof)
+        made.append(
+            {
+                "name": name,
+                "proof": encode_proof(proof).hex(),
+                "kind": int(verified.kind),
+                "rule": verified.rule,
+                "author": verified.author.hex(),
+                "seq": verified.seq,
+                "accused": [entry.id.hex() for entry in proof.accused],
+                "context": [entry.id.hex() for entry in proof.context],
+                "frames": [frame.hex() for frame in proof_frames(proof)],
+            }
+        )
+
+    anna, other = Party("anna"), Party("anna")
+    first, second = anna.write(200), other.write(200, facts=(1,))
+    after = other.write(200)
+    # The second branch came in a run, whose inner signature nobody vouches for.
+    elements = sorted(((first,), stripped((second, after))), key=lambda element: element[0].id)
+    add("a fork", Proof(ProofKind.FORK, FORK_RULE, tuple(elements)))
+
+    back = anna.write(200, at_ms=T0 - HOUR)
+    add("a time", Proof(ProofKind.TIME, str(ChainRule.TIME), ((first,), (back,))))
+
+    carl = Party("carl")
+    offer = carl.offer(10)
+    reserve = carl.write(
+        EntryType.RESERVE,
+        (b"\x05" * 32, offer.id),
+        (offer.seq, offer.seq, 0, 4, 7, 4),
+        (T0, b"\x06" * 32),
+    )
+    add("oversold", Proof(ProofKind.STOCK, Rule.ARITHMETIC, ((offer,), (reserve,))))
+
+    deal = Deal.between(Party("ben"), [Party("dora")]).agree()
+    deal.release(1)
+    (fault,) = deal.fold(T0).faults
+    entries = [deal.propose, *deal.entries]
+    add("a trade", prove_fault(fault, deal.propose, entries, lambda entry: (entry,)))
+    return made
+
+
+def bundles() -> list[Json]:
+    """Return a lot as a file: its entries signed one by one, and vouched for by the last."""
+    carl = Party("carl")
+    offer = carl.offer(10)
+    lot = carl.lots[offer.id]
+    adjust = carl.write(EntryType.ADJUST, (offer.id,), carl.change(lot, 0, 3, 3, 0))
+    runs = tuple((Record(entry),) for entry in (carl.chain[0], offer, adjust))
+    run = tuple(map(Record, stripped(carl.chain)))
+    made: list[Json] = []
+    for name, shown in (("signed one by one", runs), ("a run", (run,))):
+        data = encode_bundle(Bundle(About.LOT, offer.id, shown))
+        checked = check_bundle(data, T0)
+        made.append(
+            {
+                "name": name,
+                "bundle": data.hex(),
+                "about": int(About.LOT),
+                "subject": offer.id.hex(),
+                "entries": [record.entry.id.hex() for run in shown for record in run],
+                "remaining": checked.lots[0].remaining,
+                "signatures": checked.report.signatures,
+            }
+        )
+    return made
+
+
 def build() -> dict[str, object]:
     """Return every file's content by its name."""
     return {
+        "bundles": bundles(),
         "canonical": canonical(),
         "checkpoints": checkpoints(),
         "gossip": refused(),
         "keys": keys(),
         "prices": prices(),
+        "proofs": proofs(),
         "records": records(),
         "secrets": secrets(),
         "statements": statements(),
