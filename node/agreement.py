@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from passby.node.chains import Chains
+from passby.node.quantities import Amount, show_amount
 from passby.node.trades import offer_of, terms_in
 from passby.protocol.errors import RefusedError
 from passby.protocol.limits import (
@@ -65,13 +66,24 @@ def check_amount(offer: Offer, amount: int, remaining: int) -> None:
             "Nothing is left of this lot.", "`passby book` lists what is still there."
         )
     if amount > remaining:
-        raise RefusedError(f"Only {remaining} is left of this lot, not {amount}.")
+        raise RefusedError(
+            f"Only {_shown(remaining, offer)} is left of this lot, not {_shown(amount, offer)}.",
+            "Take less, or all that is left.",
+        )
     if amount < min(offer.minimum, remaining) or amount < 1:
-        raise RefusedError(f"At least {offer.minimum} must be taken of this lot.")
+        raise RefusedError(
+            f"At least {_shown(offer.minimum, offer)} must be taken of this lot.", "Take more."
+        )
     if (amount - offer.minimum) % offer.step and amount != remaining:
         raise RefusedError(
-            f"This lot is handed out from {offer.minimum} on in steps of {offer.step}."
+            f"This lot is handed out from {_shown(offer.minimum, offer)} on in steps of "
+            f"{_shown(offer.step, offer)}.",
+            "Take an amount that fits, or all that is left.",
         )
+
+
+def _shown(value: int, offer: Offer) -> str:
+    return show_amount(Amount(value, offer.unit))
 
 
 def handover_until(offer: Offer, now_ms: int) -> int:

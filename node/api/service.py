@@ -200,19 +200,19 @@ class Service:
                 ),
                 check(
                     "disk",
-                    f"{free // 2**20} MiB free",
+                    f"{free / 1e9:.1f} GB free",
                     "Make room: the ledger needs some to grow.",
                     ok=free > DISK_LOW_BYTES,
                 ),
                 check(
                     "ledger",
-                    wrong[0] if wrong else f"{node.chains.reader.counts().entries} entries",
+                    wrong[0] if wrong else f"{node.chains.reader.counts().entries:,} entries",
                     "Run `passby audit`.",
                     ok=not wrong,
                 ),
                 check(
                     "own chain",
-                    refusal.message if refusal else "may go on",
+                    refusal.message if refusal else "may be continued",
                     refusal.hint if refusal else "",
                     ok=refusal is None,
                 ),
@@ -223,8 +223,8 @@ class Service:
                     ok=peers > 0,
                 ),
                 check(
-                    "frozen authors",
-                    f"{len(node.chains.reader.frozen())} caught forking",
+                    "forks",
+                    f"{len(node.chains.reader.frozen()) or 'no'} chains with two histories",
                     "",
                     ok=True,
                 ),

@@ -140,7 +140,9 @@ def trade_list(session: Session, *, finished: bool) -> None:
             more = "" if finished else f" Finished ones: {session.line('trade list --all')}"
             return [f"No {'' if finished else 'open '}trades.{more}"]
         rows = [_row(trade) for trade in answer["trades"]]
-        return show.table(["id", "state", "what", ">how much", ">pays", "with", "next"], rows)
+        return show.table(
+            ["id", "state", "what", ">how much", ">pays", "with", "next"], rows, squeeze=2
+        )
 
     session.out(answer, lines)
 

@@ -399,7 +399,7 @@ def test_odd_numbers_in_a_search_are_no_trouble(ann: Neighbour) -> None:
 BAD_PROPOSALS: dict[str, tuple[dict[str, Any], str]] = {
     "amount 0": ({"amount": 0}, "At least 1"),
     "amount below 0": ({"amount": -5}, "At least 1"),
-    "amount huge": ({"amount": 10**30}, "Only 946 is left"),
+    "amount huge": ({"amount": 10**30}, "Only 946 ml is left"),
     "wrong unit": ({"amount": 1, "unit": "GRM"}, "counted in"),
     "no unit": ({"amount": 1, "unit": "furlong"}, "cannot be read"),
     "hand-over in the past": ({"handover_until_ms": 5}, "in the past"),

@@ -369,11 +369,11 @@ async def test_more_than_is_left_is_refused_on_both_sides(lane: Street) -> None:
     ann, ben = await lane.settle("ann", "ben")
     lot = await ann.list()
     await eventually(lambda: ben.has_lot(lot))
-    with pytest.raises(RefusedError, match="Only 946 is left of this lot, not 947"):
+    with pytest.raises(RefusedError, match="Only 946 ml is left of this lot, not 947 ml"):
         await ben.participant.desk.propose(lot, 947)
     trade = await say_propose(ben, lot, 947, 401)
     await ann.sees(trade, State.PROPOSED)
-    with pytest.raises(RefusedError, match="Only 946 is left of this lot, not 947"):
+    with pytest.raises(RefusedError, match="Only 946 ml is left of this lot, not 947 ml"):
         await ann.participant.desk.accept(trade)
     assert ann.remaining(lot) == 946
 
