@@ -10,7 +10,7 @@ damaged file is only read: whoever calls sets it aside and keeps it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from passby.protocol.entry import (
 from passby.protocol.errors import DamagedError, LocalError, RemoteError
 from passby.protocol.keys import verify
 from passby.protocol.limits import RUN_MAX
+from passby.protocol.statements import Statement, parse_statement
 
 _ROWS: Final = 256
 """Rows asked for at once, while reading goes well."""
@@ -140,6 +141,14 @@ class _Wreck:
             if not found:
                 return
 
+    def column(self, table: str, column: str) -> list[Any]:
+        """Return a column of a small table without an integer key, as far as it can be read."""
+        found: list[Any] = []
+        with suppress(SqliteError):
+            for (value,) in self._db.execute(f"SELECT {column} FROM {table}"):  # noqa: S608  # constants
+                found.append(value)
+        return found
+
     def _first_readable(self, sql: str, bad: int, good: int) -> int:
         while good - bad > 1:
             middle = (bad + good) // 2
@@ -153,6 +162,8 @@ class _Wreck:
 
 
 def _take_over(wreck: _Wreck, store: SqliteStore) -> Salvaged:
+    for statement in _statements(wreck):
+        store.add_statement(statement)
     forgotten = _forgotten(wreck)
     taking = _Chain(store)
     for place, raw, carried in wreck.rows("entries", "place", "raw, carried"):
@@ -232,6 +243,14 @@ def _record(place: int, raw: Any, carried: Any, forgotten: set[bytes]) -> Record
     if payload_hash(salt, payload) != entry.body.payload_hash:
         return None
     return Record(entry, salt, payload)
+
+
+def _statements(wreck: _Wreck) -> Iterator[Statement]:
+    for raw in wreck.column("statements", "raw"):
+        try:
+            yield parse_statement(raw)
+        except (RemoteError, TypeError):
+            continue
 
 
 def _forgotten(wreck: _Wreck) -> set[bytes]:

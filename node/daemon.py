@@ -18,12 +18,14 @@ import structlog
 import trio
 
 from passby.geo.cells import parse_cell, topic_cell
+from passby.ledger.schema import LedgerDamagedError
 from passby.node.api.app import make_app
 from passby.node.api.service import Service
 from passby.node.api.serving import serve_on
 from passby.node.clock import machine_clock
 from passby.node.home import Home
 from passby.node.invite import Invite
+from passby.node.mending import mend
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.node.participant import Identity, Participant
 from passby.node.storage import SWITCH_INTERVAL_S, Storage, open_storage
@@ -49,13 +51,28 @@ def serve(home: Home, *, join: Sequence[str] = (), listen: Sequence[str] = ()) -
         _log_to_stderr(home.config().log_level)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         try:
-            trio.run(_serve, home, tuple(join), tuple(listen))
-        except BaseExceptionGroup as group:
-            # An except* would wrap what it raises in a group again.
-            ours, others = group.split(LocalError)
-            if ours is None or others is not None:
-                raise
-            raise _first(ours) from None
+            _run(home, join, listen)
+        except LedgerDamagedError as error:
+            log.warning("%s", error)
+            mended = mend(home.database_path)
+            log.warning(
+                "the damaged ledger is kept as %s; %s entries were taken over, the neighbours"
+                " give back the rest",
+                mended.kept,
+                mended.salvaged.entries,
+            )
+            _run(home, join, listen)
+
+
+def _run(home: Home, join: Sequence[str], listen: Sequence[str]) -> None:
+    try:
+        trio.run(_serve, home, tuple(join), tuple(listen))
+    except BaseExceptionGroup as group:
+        # An except* would wrap what it raises in a group again.
+        ours, others = group.split(LocalError)
+        if ours is None or others is not None:
+            raise
+        raise _first(ours) from None
 
 
 def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:
@@ -72,6 +89,7 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
         home.certificate,
         home.certificate_salt,
         hashlib.blake2b(home.ledger_seed, person=b"passby codes").digest()[:32],
+        home.is_trip,
     )
     network = Libp2pNetwork(home.transport_seed, list(listen or config.listen))
     stop = trio.Event()

@@ -16,6 +16,7 @@ class Names:
     def __init__(self, chains: Chains) -> None:
         self._chains = chains
         self._name = lru_cache(maxsize=NAMES_REMEMBERED)(self._read)
+        chains.on_erased(lambda _: self._name.cache_clear())
 
     def of(self, author: bytes) -> str | None:
         """Return the author's name for itself; None where it gives none or is a stranger."""

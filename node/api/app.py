@@ -144,6 +144,7 @@ class _Handlers:
             ("GET", "/v1/ledger/heads", self.heads),
             ("GET", "/v1/ledger/log", self.log),
             ("GET", "/v1/ledger/entries/{id}", self.entry),
+            ("POST", "/v1/ledger/entries/{id}/erase", self.erase),
             ("GET", "/v1/ledger/export", self.export),
             ("GET", "/v1/events", self.events),
             ("POST", "/v1/shutdown", self.shutdown),
@@ -250,6 +251,9 @@ class _Handlers:
 
     async def entry(self, request: Request) -> Response:
         return _json(self._service.entry(request.path_params["id"]))
+
+    async def erase(self, request: Request) -> Response:
+        return _json(await self._service.erase(request.path_params["id"]))
 
     async def export(self, request: Request) -> Response:
         records = self._service.export(request.query_params.get("author"))

@@ -231,13 +231,20 @@ class Shown:
             "stock": list(body.stock),
             "facts": plain(list(body.facts)),
             "payload": plain(payload),
-            "payload_state": "none"
-            if body.payload_hash is None
-            else ("here" if record.payload is not None else "missing"),
+            "payload_state": self._payload_state(record),
         }
         if raw:
             shown["raw"] = record.entry.raw.hex()
         return shown
+
+    def _payload_state(self, record: Record) -> str:
+        body = record.entry.body
+        if body.payload_hash is None:
+            return "none"
+        if record.payload is not None:
+            return "here"
+        erased = self._chains.reader.erased(body.author)
+        return "erased" if body.seq in erased else "missing"
 
 
 _WORDS = {

@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, str]] = {
     "trade": "trades",
     "ledger": "chains",
     "audit": "auditing",
+    "erase": "erasing",
     "proof": "proving",
     "bench": "playing",
     "demo": "playing",

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from passby.node.cli import show
 from passby.node.cli.frame import Session, clean, command
-from passby.protocol.errors import Exit, LocalError, NotRunningError, RemoteError
+from passby.protocol.errors import (
+    ConfigError,
+    DamagedError,
+    Exit,
+    LocalError,
+    NotRunningError,
+    RemoteError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,12 +33,15 @@ CLOCK_BEHIND_MAX_S: Final = 120
 Check = dict[str, Any]
 
 
-@command("doctor", "passby doctor", "passby doctor --json")
-def doctor_command(session: Session) -> int:
+@command("doctor", "passby doctor", "passby doctor --json", "passby doctor --mend")
+@click.option("--mend", is_flag=True, help="Take over what a damaged ledger holds.")
+def doctor_command(session: Session, *, mend: bool) -> int:
     """Check all that a node needs, and say the mend.
 
     The exit code is 0 when all is well, else 1.
     """
+    if mend:
+        return _mend(session)
     found: dict[str, Check] = {}
     for check in _all(session):
         # The daemon looks at some things too; the worse verdict stands.
@@ -40,6 +51,63 @@ def doctor_command(session: Session) -> int:
     ill = [check for check in checks if not check["ok"]]
     session.out({"ok": not ill, "checks": checks}, lambda: _lines(checks))
     return Exit.FAILED if ill else Exit.DONE
+
+
+def _mend(session: Session) -> int:
+    """Salvage the ledger if anything in it is not what was written."""
+    from passby.node.mending import mend
+
+    home = session.home
+    with home.lock():
+        said = _damage(home)
+        if said is None:
+            answer: dict[str, Any] = {"mended": False}
+            session.out(answer, lambda: ["The ledger is in order; nothing was changed."])
+            return Exit.DONE
+        session.note(said)
+        mended = mend(home.database_path)
+    answer = {
+        "mended": True,
+        "damage": said,
+        "kept": str(mended.kept),
+        "entries": mended.salvaged.entries,
+        "chains": len(mended.salvaged.heads),
+        "unreadable": mended.salvaged.unreadable,
+    }
+    entries = show.count(mended.salvaged.entries, "entry", "entries")
+    chains = show.count(len(mended.salvaged.heads), "chain")
+    session.out(
+        answer,
+        lambda: [
+            f"{entries} of {chains} taken over.",
+            "Neighbours give back the rest once the node runs.",
+            f"The damaged file is kept as {mended.kept}.",
+        ],
+    )
+    return Exit.DONE
+
+
+def _damage(home: Home) -> str | None:
+    """Return what is wrong with the ledger, or None."""
+    from passby.ledger.audit import audit
+    from passby.ledger.findings import AuditExit, Severity
+    from passby.ledger.reader_sqlite import SqliteReader
+
+    if not home.database_path.exists():
+        return None
+    try:
+        reader = SqliteReader.open(home.database_path)
+    except (DamagedError, ConfigError) as error:
+        return error.message
+    try:
+        report = audit(reader, int(time.time() * 1000), signatures=True)
+        if report.exit_code is not AuditExit.CORRUPT:
+            return next(iter(reader.integrity()), None)
+        return next(one.text for one in report.findings if one.severity is Severity.CORRUPT)
+    except DamagedError as error:
+        return error.message
+    finally:
+        reader.close()
 
 
 def _lines(checks: list[Check]) -> list[str]:
@@ -184,8 +252,7 @@ def _database(home: Home) -> Check:
             "name": "database",
             "ok": False,
             "detail": f"{home.database_path}: {verdict}",
-            "mend": "stop the node, keep the file, and start with an empty one: what neighbours "
-            "hold comes back by sync",
+            "mend": "stop the node, then: passby doctor --mend",
         }
     return _well("database", f"in order, SQLite {version}")
 
