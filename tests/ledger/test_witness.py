@@ -68,10 +68,11 @@ def chain(branch: int, shared: int, length: int) -> list[bytes]:
 TRUNK = chain(0, 0, 40)
 BRANCHES = [TRUNK, chain(1, 5, 40), chain(2, 17, 40), chain(3, 0, 40)]
 ROWS = [rows_of(branch) for branch in BRANCHES]
+ROOTS = [[root_at(rows, size) for size in range(41)] for rows in ROWS]
 
 
 def checkpoint(branch: int, size: int) -> SignedCheckpoint:
-    return sign_checkpoint(AUTHOR, size, root_at(ROWS[branch], size))
+    return sign_checkpoint(AUTHOR, size, ROOTS[branch][size])
 
 
 def request(branch: int, old: int, size: int) -> AddCheckpoint:
@@ -338,19 +339,21 @@ class Witnessed(RuleBasedStateMachine):
         self.stored = EMPTY
         self.judged: list[tuple[Held, Held]] = []
         self.to_answer: list[Held] = []
-        self.answered: list[tuple[int, SignedCheckpoint]] = []
+        self.answered: list[tuple[int, int, bytes]] = []
         self.now_s = AT_S
 
-    @rule(
-        branch=st.integers(0, 3),
-        old=st.none() | st.integers(0, 40),
-        size=st.integers(1, 40),
-        garbled=st.booleans(),
-    )
-    def ask(self, branch: int, old: int | None, size: int, garbled: bool) -> None:
-        asked = request(branch, self.stored.size if old is None else old, size)
-        if garbled:
-            asked = AddCheckpoint(asked.old, asked.proof[::-1], asked.signed)
+    @rule(branch=st.integers(0, 3), more=st.integers(0, 6))
+    def ask(self, branch: int, more: int) -> None:
+        old = self.stored.size
+        self._judge(request(branch, old, max(1, min(40, old + more))))
+
+    @rule(branch=st.integers(0, 3), old=st.integers(0, 40), size=st.integers(1, 40))
+    def ask_in_the_dark(self, branch: int, old: int, size: int) -> None:
+        asked = request(branch, old, size)
+        self._judge(AddCheckpoint(asked.old, asked.proof[::-1], asked.signed))
+
+    def _judge(self, asked: AddCheckpoint) -> None:
+        size = asked.signed.head.size
         verdict = witness(self.stored, asked, KEY, self.now_s)
         match verdict:
             case Cosign(held):
@@ -375,13 +378,16 @@ class Witnessed(RuleBasedStateMachine):
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         held = self.to_answer.pop(data.draw(st.integers(0, len(self.to_answer) - 1)))
-        signed = parse_checkpoint(held.note)
-        self.answered.append((held.at_s, signed.with_lines((cosignature(held, WITNESS),))))
+        signed = parse_checkpoint(held.note).with_lines((cosignature(held, WITNESS),))
+        assert cosigned_at(signed.note, WITNESS.verifier) == held.at_s
+        assert satisfied(signed, k_of(1, [WITNESS.verifier]), held.at_s).reached
+        self.answered.append((held.at_s, signed.head.size, signed.head.root))
 
     @rule(passed_s=st.integers(-5, 9))
     def tick(self, passed_s: int) -> None:
         self.now_s += passed_s
 
+    @precondition(lambda self: self.judged or self.to_answer)
     @rule()
     def die(self) -> None:
         """What was judged or stored and not answered is forgotten; what is stored stays."""
@@ -392,28 +398,21 @@ class Witnessed(RuleBasedStateMachine):
     def it_vouched_for_one_history(self) -> None:
         roots: dict[int, bytes] = {}
         largest = 0
-        for at_s, signed in sorted(self.answered, key=lambda told: (told[0], told[1].head.size)):
-            head = signed.head
-            assert roots.setdefault(head.size, head.root) == head.root
+        for at_s, size, root in sorted(self.answered):
+            assert roots.setdefault(size, root) == root
             # By their times, no smaller tree was the largest after a larger one.
-            assert head.size >= largest
-            largest = head.size
-            assert cosigned_at(signed.note, WITNESS.verifier) == at_s <= self.stored.at_s
-            assert satisfied(signed, k_of(1, [WITNESS.verifier]), self.stored.at_s).reached
-            assert head.size <= self.stored.size
+            assert largest <= size <= self.stored.size
+            assert at_s <= self.stored.at_s
+            largest = size
         if roots:
-            assert any(
-                all(root == root_at(rows, size) for size, root in roots.items()) for rows in ROWS
-            )
+            assert any(all(root == known[size] for size, root in roots.items()) for known in ROOTS)
 
     @precondition(lambda self: self.stored.size)
     @rule()
     def the_author_can_always_go_on(self) -> None:
         """Killed between store and answer, the author asks from the size it is told."""
         branch = next(
-            at
-            for at, rows in enumerate(ROWS)
-            if root_at(rows, self.stored.size) == self.stored.root
+            at for at, known in enumerate(ROOTS) if known[self.stored.size] == self.stored.root
         )
         told = witness(self.stored, request(branch, 0, 40), KEY, AT_S)
         assert isinstance(told, Conflict) or self.stored.size == 40
@@ -429,7 +428,7 @@ class Witnessed(RuleBasedStateMachine):
 
 
 TestWitnessed = Witnessed.TestCase
-TestWitnessed.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestWitnessed.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
 def test_storing_without_comparing_would_cosign_a_fork() -> None:
