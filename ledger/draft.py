@@ -124,8 +124,9 @@ def compose(
                 raise RefusedError(f"The stock rule forbids it: {rule}.")
             case Frozen(from_seq=from_seq):
                 raise RefusedError(
-                    f"This chain is frozen from entry {from_seq}: it was forked.",
-                    "Start a new device with `passby init` in another home.",
+                    f"This chain has ended before entry {from_seq}: it was forked, or sealed by its"
+                    " root.",
+                    "Go on with another device: `passby device list` shows them.",
                 )
             case Duplicate() | Fork() | Missing() as verdict:
                 raise AssertionError(f"an own entry at the head cannot be {verdict}")

@@ -6,6 +6,8 @@
         ledger.key       0600, the seed of the device's chain, hex
         transport.key    0600, the seed of the device's name on the network, hex
       certificate        salt[16] and the person root's word for the ledger key
+      person             0600, that root's public key, hex, where its word is still awaited
+      trip               there if the chain does not show whose it is
       passby.db          the chains
       head.guard         how far the own chain has come; left out of backups, see `head_guard`
       passby.sock        0600, where the daemon answers
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from passby.node.config import Config
-    from passby.protocol.keys import SigningKey
+    from passby.protocol.keys import Certificate, SigningKey
 
 SEED_BYTES: Final = 32
 SALT_BYTES: Final = 16
@@ -70,7 +72,13 @@ class Home:
     # --- making and opening ------------------------------------------------------------
     @classmethod
     def create(
-        cls, path: Path, config: Config, *, now_ms: int, entropy: bytes | None = None
+        cls,
+        path: Path,
+        config: Config,
+        *,
+        now_ms: int,
+        entropy: bytes | None = None,
+        trip: bool = False,
     ) -> tuple[Self, str]:
         """Make a home with new keys; return it and the person's 24 backup words.
 
@@ -81,6 +89,7 @@ class Home:
             config: what goes into config.toml.
             now_ms: the date of the certificate, Unix milliseconds.
             entropy: the 32 bytes behind the words; drawn when absent.
+            trip: the chain is not to show whose it is.
 
         Raises:
             RefusedError: there is a home already, or a folder with other things in it.
@@ -89,23 +98,57 @@ class Home:
         """
         import secrets
 
+        from passby.protocol.keys import root_from_words, root_words
+
+        words = root_words(entropy or secrets.token_bytes(SEED_BYTES))
+        return cls.create_for(path, config, root_from_words(words), now_ms=now_ms, trip=trip), words
+
+    @classmethod
+    def create_for(
+        cls,
+        path: Path,
+        config: Config,
+        root: SigningKey | bytes,
+        *,
+        now_ms: int,
+        trip: bool = False,
+    ) -> Self:
+        """Make a home with new keys for a person who has a root already.
+
+        Args:
+            path: as for `create`.
+            config: what goes into config.toml.
+            root: the root; or its public key alone, whose certificate is then awaited.
+            now_ms: the date of the certificate, Unix milliseconds.
+            trip: the chain is not to show whose it is.
+
+        Raises:
+            RefusedError, ConfigError, LocalError: as for `create`.
+        """
+        import secrets
+
         from passby.node.config import render
         from passby.node.head_guard import NAME as GUARD_NAME
         from passby.node.head_guard import begin
-        from passby.protocol.keys import Certificate, SigningKey, root_from_words, root_words
+        from passby.protocol.keys import Certificate, SigningKey
 
         path = path.expanduser().absolute()
         home = cls(path)
-        words = root_words(entropy or secrets.token_bytes(SEED_BYTES))
         seed = secrets.token_bytes(SEED_BYTES)
         device = SigningKey(seed).public
-        certificate = Certificate.issue(root_from_words(words), device, now_ms)
         try:
             _claim(path)
+            for name in ("certificate", "person", "trip"):
+                (path / name).unlink(missing_ok=True)
             (path / "keys").mkdir(mode=0o700, exist_ok=True)
             _write(path / "keys" / "ledger.key", seed.hex().encode() + b"\n")
             _write(path / "keys" / "transport.key", secrets.token_hex(SEED_BYTES).encode() + b"\n")
-            _write(path / "certificate", secrets.token_bytes(SALT_BYTES) + certificate.raw)
+            if isinstance(root, SigningKey):
+                home._write_certificate(Certificate.issue(root, device, now_ms))
+            else:
+                _write(path / "person", root.hex().encode() + b"\n")
+            if trip:
+                _write(path / "trip", b"")
             begin(path / GUARD_NAME)
             # Last, and whole at once. A crash before it is safe: without config.toml there is
             # no home, nothing was signed with these keys, and the next `init` begins anew.
@@ -115,7 +158,35 @@ class Home:
                 f"{path} cannot be written: {error.strerror}.",
                 "Choose another folder with --home, or make room for it.",
             ) from error
-        return home, words
+        return home
+
+    def _write_certificate(self, certificate: Certificate) -> None:
+        import secrets
+
+        _write(self.path / "certificate", secrets.token_bytes(SALT_BYTES) + certificate.raw)
+
+    def accept(self, certificate: Certificate) -> None:
+        """Keep the certificate that this device has been waiting for.
+
+        Raises:
+            RefusedError: it has one, or this one is of another device or person.
+            LocalError: it cannot be written.
+        """
+        awaited = self.awaited_root
+        if awaited is None:
+            raise RefusedError(
+                "This device has its certificate already.", "`passby device list` shows it."
+            )
+        device = self.ledger_key().public
+        if certificate.device != device or certificate.root != awaited:
+            raise RefusedError(
+                "This certificate is of another device or person.",
+                f"Let the person's other device make it: passby device add {device.hex()}",
+            )
+        try:
+            self._write_certificate(certificate)
+        except OSError as error:
+            raise LocalError(f"{self.path} cannot be written: {error.strerror}.") from error
 
     @staticmethod
     def refuse_taken(path: Path) -> None:
@@ -245,7 +316,26 @@ class Home:
         """The 16 bytes that keep the genesis commitment from being guessed."""
         return self._certificate_file()[:SALT_BYTES]
 
+    @property
+    def awaited_root(self) -> bytes | None:
+        """The root whose certificate this device still waits for."""
+        if _exists(self.path / "certificate") or not _exists(self.path / "person"):
+            return None
+        return _read_seed(self.path / "person")
+
+    @property
+    def is_trip(self) -> bool:
+        """Whether the chain is not to show whose it is."""
+        return _exists(self.path / "trip")
+
     def _certificate_file(self) -> bytes:
+        if self.awaited_root is not None:
+            device = self.ledger_key().public.hex()
+            raise ConfigError(
+                "This device waits for the certificate of its person.",
+                f"On the person's other device: passby device add {device}; and here:"
+                " passby device accept CERTIFICATE",
+            )
         raw = _read(self.path / "certificate")
         if len(raw) <= SALT_BYTES:
             raise DamagedError(f"{self.path / 'certificate'} is cut short.", _FROM_BACKUP)
@@ -375,7 +465,7 @@ def _claim(path: Path) -> None:
         return
     if not path.is_dir():
         raise RefusedError(f"{path} is a file.", "Choose a folder with --home.")
-    ours = {"keys", "certificate", "head.guard", ".config.toml.new"}
+    ours = {"keys", "certificate", "person", "trip", "head.guard", ".config.toml.new"}
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if others:
         raise RefusedError(

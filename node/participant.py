@@ -27,9 +27,11 @@ from passby.node.market import Market
 from passby.node.names import Names
 from passby.node.net import Network, PeerConnected, PeerDisconnected, PeerId
 from passby.node.replicate import Replication
+from passby.node.sealing import Sealing, derived_box_seed
 from passby.protocol.entry import Record
 from passby.protocol.keys import SigningKey, certificate_commitment
 from passby.protocol.payloads import Genesis, encode_payload
+from passby.protocol.sealed import BoxKey
 from passby.protocol.types import TRADE_TYPES, EntryType
 
 NETWORK_ID: Final = hashlib.sha256(b"passby main network 1").digest()
@@ -46,10 +48,21 @@ class Identity:
     certificate: bytes
     certificate_salt: bytes
     code_key: bytes
+    trip: bool = False
+    box_seed: bytes | None = None
+
+    @property
+    def box(self) -> BoxKey:
+        """The key to which others seal what is meant for this device."""
+        return BoxKey(self.box_seed or derived_box_seed(self.code_key))
 
     def genesis(self) -> Draft:
-        """Return the chain's first entry, which publishes the certificate."""
-        payload = Genesis(self.name, self.certificate, self.certificate_salt)
+        """Return the chain's first entry, which shows the certificate but on a trip."""
+        payload = (
+            Genesis(self.name or None, box=self.box.public)
+            if self.trip
+            else Genesis(self.name, self.certificate, self.certificate_salt, self.box.public)
+        )
         commitment = certificate_commitment(self.certificate_salt, self.certificate)
         return Draft(EntryType.GENESIS, facts=(commitment,), payload=encode_payload(payload))
 
@@ -84,7 +97,8 @@ class Participant:
         self.chains = Chains(storage, identity.key, clock, salt)
         self.names = Names(self.chains)
         self.market = Market(self.chains, clock, home)
-        self.desk = Desk(self.chains, clock, identity.code_key, salt)
+        self.sealing = Sealing(self.chains, identity.box, salt)
+        self.desk = Desk(self.chains, clock, identity.code_key, salt, self.sealing)
         self.gossip = Gossip(network, self.chains, clock, topics_around(home))
         self.replication = Replication(network, self.chains, network_id)
         self._keeping: dict[PeerId, trio.CancelScope] = {}

@@ -14,12 +14,15 @@ from typing import Final, Self
 
 from mnemonic import Mnemonic
 from nacl.bindings import (
+    crypto_box_seal_open,
     crypto_core_ed25519_is_valid_point,
     crypto_sign,
+    crypto_sign_ed25519_pk_to_curve25519,
+    crypto_sign_ed25519_sk_to_curve25519,
     crypto_sign_open,
     crypto_sign_seed_keypair,
 )
-from nacl.exceptions import BadSignatureError
+from nacl.exceptions import BadSignatureError, CryptoError
 
 from passby.protocol.codec import decode, encode
 from passby.protocol.errors import Code, RemoteError, UsageError
@@ -43,6 +46,19 @@ class SigningKey:
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature of `message`."""
         return crypto_sign(message, self._secret)[:SIGNATURE_BYTES]
+
+    def unseal(self, sealed: bytes) -> bytes | None:
+        """Return what was sealed to this key (libsodium's sealed box), None if nothing was.
+
+        The box is made to the X25519 form of the public key, so that whoever knows a person's
+        root can seal to it; it needs no second key among the backup words.
+        """
+        secret = crypto_sign_ed25519_sk_to_curve25519(self._secret)
+        public = crypto_sign_ed25519_pk_to_curve25519(self.public)
+        try:
+            return crypto_box_seal_open(sealed, public, secret)
+        except (CryptoError, ValueError, TypeError):
+            return None
 
     def __repr__(self) -> str:
         return f"SigningKey({self.public.hex()[:12]})"

@@ -12,6 +12,9 @@ BODY_MAX: Final = 1024
 """The largest body in use, a confirm of six lots, is under 650 bytes."""
 PAYLOAD_MAX: Final = 4096
 """Text, terms and a finer cell; pictures are fetched on demand, not chained."""
+SEALED_TO_MAX: Final = 8
+"""Readers of one sealed text: the listers of LOTS_PER_PROPOSE_MAX lots, the taker, one to spare;
+each costs 90 bytes of PAYLOAD_MAX."""
 REFS_MAX: Final = 8
 """A confirm names its propose and at most six reserves; one is spare."""
 LOTS_PER_PROPOSE_MAX: Final = 6
@@ -78,6 +81,8 @@ WANTS_OPEN_MAX: Final = 16_384
 10,000 authors needs the trie first."""
 PEER_HEADS_MAX: Final = 65_536
 """Heads remembered of a peer; further authors are passed over until some are forgotten."""
+RUNS_BETWEEN_LOOKS: Final = 8
+"""Runs read from the store between two looks at the network: a few milliseconds."""
 SYNC_STALL_S: Final = 1.0
 """A head that was named and has not come after this is fetched from whoever named it."""
 SYNC_RETRY_MAX_S: Final = 10
@@ -247,6 +252,12 @@ MATCHES_MAX: Final = 1_000
 # --- the node itself ---------------------------------------------------------------------
 EXPIRE_EVERY_S: Final = 30
 """How often the books let go of what has ended; matching checks each lot's end anyway."""
+BULK_SLICE: Final = 16
+"""Lots or trades looked at between two looks at the network while bulk comes in."""
+BULK_PAUSE_S: Final = 0.01
+"""Between two slices: the books may follow the ledger seconds later, sync may not wait."""
+STALE_MAX: Final = 65_536
+"""Lots that the books have still to look at after bulk, 150 bytes each; beyond, sync waits."""
 LOAD_SLICE: Final = 256
 """Lots read at start between two looks at the network."""
 SHOWN_SCAN_MAX: Final = 20_000
@@ -270,6 +281,14 @@ WRITE_GROUP_MAX: Final = 32
 """Requests that share a transaction: what has gathered while the last one was on its way."""
 WRITE_GROUP_RECORDS_MAX: Final = 5000
 """Records in a transaction; beyond, a larger one gains little and an own entry waits long."""
+BULK_MIN: Final = 128 * 1024
+"""Bytes of frames from which a process of its own is worth the way there and back."""
+BULK_GROUP_MAX: Final = 5 * FRAME_MAX
+"""Bytes of one peer's frames that are taken in as one transaction: some 5,000 entries."""
+BULK_IDLE_S: Final = 20
+"""The bulk process holds some 80 MiB; when nothing has come for so long it ends."""
+BULK_ANSWER_S: Final = 60
+"""A transaction takes a fifth of a second; a process silent for so long will not answer."""
 NAMES_REMEMBERED: Final = 4096
 """Names of authors held in memory."""
 FINDINGS_MAX: Final = 1000
@@ -280,6 +299,8 @@ INVITE_ADDRESSES_MAX: Final = 8
 """Addresses in one invite: a QR code of them can still be scanned."""
 INVITE_MAX: Final = 2048
 """Bytes of one invite before base64."""
+BACKUP_MAX: Final = 256 * 2**20
+"""Bytes of one backup, which is sealed and opened in memory: half a million own entries."""
 DISK_LOW_BYTES: Final = 256 * 2**20
 """Free space below which doctor warns: a busy month of a neighbourhood."""
 BOOTSTRAP_RETRY_MAX_S: Final = 30

@@ -99,6 +99,10 @@ class _Join(msgspec.Struct, forbid_unknown_fields=True):
     address: str
 
 
+class _State(msgspec.Struct, forbid_unknown_fields=True):
+    statement: str
+
+
 class _Lots(msgspec.Struct, forbid_unknown_fields=True):
     lots: list[dict[str, Any]]
 
@@ -134,6 +138,7 @@ class _Handlers:
             ("GET", "/v1/invite", self.invite),
             ("GET", "/v1/doctor", self.doctor),
             ("POST", "/v1/clock/accept", self.accept_clock),
+            ("POST", "/v1/statements", self.state),
             ("POST", "/v1/lots", self.list_lots),
             ("GET", "/v1/book", self.book),
             ("GET", "/v1/matches", self.matches),
@@ -174,6 +179,10 @@ class _Handlers:
 
     async def accept_clock(self, _request: Request) -> Response:
         return _json(self._service.accept_clock())
+
+    async def state(self, request: Request) -> Response:
+        body = await _body(request, _State)
+        return _json(await self._service.state(body.statement))
 
     async def list_lots(self, request: Request) -> Response:
         body = await _body(request, _Lots)

@@ -20,7 +20,7 @@ from passby.node.listing import draft_of, read_listed
 from passby.node.participant import Participant
 from passby.node.trades import offer_of
 from passby.protocol.entry import Record, encode_record
-from passby.protocol.errors import LocalError, RefusedError, UsageError
+from passby.protocol.errors import LocalError, RefusedError, RemoteError, UsageError
 from passby.protocol.keys import Certificate
 from passby.protocol.limits import (
     API_LIST_MAX,
@@ -29,8 +29,10 @@ from passby.protocol.limits import (
     RESPOND_WITHIN_S,
     STREAM_WRITE_MAX,
 )
+from passby.protocol.payloads import Stated, encode_payload
+from passby.protocol.statements import parse_statement
 from passby.protocol.turns import turns
-from passby.protocol.types import AT_MS_MAX
+from passby.protocol.types import AT_MS_MAX, EntryType
 from passby.protocol.units import SYMBOL, Unit
 
 
@@ -243,6 +245,21 @@ class Service:
         """
         return self._node.events.listen()
 
+    async def state(self, statement: str) -> Json:
+        """Carry a root statement, about any device, in the own chain.
+
+        Raises:
+            UsageError: it is none.
+            LocalError: nothing can be appended now.
+        """
+        try:
+            raw = parse_statement(bytes.fromhex(statement)).raw
+        except (ValueError, RemoteError) as error:
+            raise UsageError(f"This is no root statement: {error}.") from None
+        draft = Draft(EntryType.STATEMENT, payload=encode_payload(Stated(raw)))
+        (record,) = await self._node.say([draft])
+        return {"entry": record.entry.id.hex(), "seq": record.entry.seq}
+
     # --- lots --------------------------------------------------------------------------
 
     async def list_lots(self, lots: list[dict[str, Any]]) -> list[Json]:
@@ -386,6 +403,31 @@ class Service:
     def entry(self, entry: str) -> Json:
         """Return one entry with its bytes."""
         return self._shown.entry(self._record(entry), raw=True)
+
+    async def erase(self, entry: str) -> Json:
+        """Forget what an entry says, for good.
+
+        Raises:
+            RefusedError: it says nothing, or belongs to a trade that is not over.
+            LocalError: the disk is failing.
+        """
+        node = self._node
+        record = self._record(entry)
+        body = record.entry.body
+        if body.payload_hash is None:
+            raise RefusedError("This entry says nothing that could be erased.")
+        trade = record.entry.id if body.type == EntryType.PROPOSE else next(iter(body.refs), None)
+        if any(trade == one.id for one in node.desk.open_trades()):
+            raise RefusedError(
+                "This belongs to a trade of yours that is not over.",
+                "Finish or cancel the trade first: its terms are what both sides agreed to.",
+            )
+        await node.chains.erase(record.entry.id)
+        return {
+            "id": record.entry.id.hex(),
+            "erased": True,
+            "own": body.author == node.chains.author,
+        }
 
     def export(self, author: str | None) -> AsyncIterator[bytes]:
         """Return every record of one chain, or of all, in chain order.

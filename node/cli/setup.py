@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -10,12 +11,19 @@ from passby.node.cli import show
 from passby.node.cli.frame import Group, Session, command
 from passby.protocol.errors import ConfigError, UsageError
 
+if TYPE_CHECKING:
+    from passby.node.home import Home
+
+TRIP_NAME: Final = "traveller"
+"""What neighbours see of somebody passing through who gives no name."""
+
 
 @command(
     "init",
     'passby init --at 52.375,4.884 --name "Anna on the corner"',
     "passby --home /tmp/a init --at 52.375,4.884 --name Anna --yes \\",
     "    --listen /ip4/127.0.0.1/tcp/4411",
+    "passby init --at 52.375,4.884 --trip",
 )
 @click.option(
     "--at",
@@ -29,6 +37,13 @@ from passby.protocol.errors import ConfigError, UsageError
 @click.option("--mdns/--no-mdns", default=True, help="Find neighbours on the home network.")
 @click.option("--currency", metavar="ISO4217", help="Of prices typed without one; EUR unless told.")
 @click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
+@click.option(
+    "--for",
+    "person",
+    metavar="ROOT",
+    help="A further device of this person: `passby id` shows the root on the others.",
+)
+@click.option("--trip", is_flag=True, help="A device whose chain does not show whose it is.")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 def init_command(
     session: Session,
@@ -40,6 +55,8 @@ def init_command(
     mdns: bool,
     currency: str | None,
     measure: str | None,
+    person: str | None,
+    trip: bool,
     yes: bool,
 ) -> None:
     """Make a home. Keys for this device, backup words for you, a cell for your offers."""
@@ -48,6 +65,9 @@ def init_command(
     from passby.node.home import Home
 
     Home.refuse_taken(session.path)
+    root = None if person is None else _root(person)
+    if name is None and trip:
+        name = TRIP_NAME
     if name is None:
         name = session.ask("Your name for the neighbours", "--name NAME")
     if place is None:
@@ -70,7 +90,11 @@ def init_command(
     except ConfigError as error:
         message = error.message.removeprefix("init: ")
         raise UsageError(message, error.hint) from None
-    home, words = Home.create(session.path, config, now_ms=show.now_ms())
+    if root is not None:
+        home = Home.create_for(session.path, config, root, now_ms=show.now_ms(), trip=trip)
+        _await_certificate(session, home)
+        return
+    home, words = Home.create(session.path, config, now_ms=show.now_ms(), trip=trip)
     answer = {
         "home": str(home.path),
         "name": config.name,
@@ -83,6 +107,33 @@ def init_command(
     if session.can_ask and not yes:
         click.pause("Press any key when the words are on paper ...")
         click.clear()
+
+
+def _root(text: str) -> bytes:
+    from passby.protocol.keys import is_point
+
+    try:
+        root = bytes.fromhex(text.strip())
+    except ValueError:
+        root = b""
+    if not is_point(root):
+        raise UsageError(
+            f"{text!r} is no root.", "Copy all 64 digits that `passby id` shows as root."
+        )
+    return root
+
+
+def _await_certificate(session: Session, home: Home) -> None:
+    device = home.ledger_key().public.hex()
+    answer = {"home": str(home.path), "author": device, "awaits": "certificate"}
+    session.out(
+        answer,
+        lambda: [
+            f"Your home is {session.path}; its device waits to be certified.",
+            f"On your other device: passby device add {device}",
+            f"Then here: {session.line('device accept')} CERTIFICATE",
+        ],
+    )
 
 
 def _welcome(session: Session, cell: str, words: str) -> list[str]:

@@ -431,7 +431,8 @@ def test_a_guard_that_cannot_be_written_fails_the_append_and_says_it_is_saved(
 ) -> None:
     class Failing(NoGuard):
         def write(self, head: Head | None) -> None:
-            raise LocalError("The head guard cannot be used.")
+            if head is not None:
+                raise LocalError("The head guard cannot be used.")
 
     guard: Guard = Failing()
     store = SqliteStore(home)
