@@ -226,6 +226,7 @@ class SqliteStore(SqliteReader):
         self._numbers: dict[bytes, int] = {}
         self._durable = True
         self._roots: Roots | None = None
+        self._version = 0
         self._erased: set[bytes] = set()
         self._data_version = 0
 
@@ -254,6 +255,10 @@ class SqliteStore(SqliteReader):
 
     def view(self, records: Iterable[Record]) -> View:
         """As `Store.view`."""
+        version = self._one("PRAGMA data_version")[0]
+        if version != self._version:
+            # Another process takes in bulk, and may have read what a root says.
+            self._version, self._roots = version, None
         return _Held(self, records)
 
     # --- writing -----------------------------------------------------------------------
