@@ -311,3 +311,36 @@ def test_a_tree_that_changed_within_is_not_consistent() -> None:
         for size in range(old, 40):
             proof = consistency_proof(rows, old, size)
             assert not is_consistent(old, size, root_at(ROWS, old), root_at(rows, size), proof)
+
+
+def test_hashes_beyond_the_root_are_refused_though_they_lead_to_another() -> None:
+    """Who signs a root may choose it, and must not thereby choose the tree's height."""
+    more = LEAVES[0]
+    for at, size in ((0, 1), (6, 7), (3, 8)):
+        above = node_hash(more, root_at(ROWS, size))
+        proof = (*inclusion_proof(ROWS, at, size), more)
+        assert not is_included(LEAVES[at], at, size, proof, above)
+    for old, size in ((3, 7), (4, 7), (6, 8)):
+        before, after = (node_hash(more, root_at(ROWS, at)) for at in (old, size))
+        proof = (*consistency_proof(ROWS, old, size), more)
+        assert not is_consistent(old, size, before, after, proof)
+        assert not is_consistent(old, size, root_at(ROWS, old), node_hash(after, more), proof)
+
+
+def test_a_proof_of_consistency_does_not_reach_a_far_larger_size() -> None:
+    for size in range(2, 40):
+        for old in range(1, size):
+            proof = consistency_proof(ROWS, old, size)
+            before, after = root_at(ROWS, old), root_at(ROWS, size)
+            assert not is_consistent(old, 4 * size, before, after, proof)
+            assert not is_included(LEAVES[old], old, 4 * size, (*proof, before), after)
+
+
+def test_bytes_moved_from_one_hash_to_the_next_are_refused() -> None:
+    """A node is the hash of what stands side by side, wherever the halves are cut apart."""
+    a, b, c, d = LEAVES[:4]
+    longer, shorter = a + b[:1], b[1:]
+    assert not is_included(longer, 0, 2, (shorter,), node_hash(a, b))
+    ab, longer, shorter = node_hash(a, b), c + d[:1], d[1:]
+    before, after = node_hash(ab, longer), root_at(ROWS, 4)
+    assert not is_consistent(3, 4, before, after, (longer, shorter, ab))
