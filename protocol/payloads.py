@@ -16,6 +16,7 @@ from passby.protocol.codec import Value, decode, encode
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import AMOUNT_MAX, PAYLOAD_MAX, TEXT_MAX
 from passby.protocol.price import Price
+from passby.protocol.sealed import Sealed
 from passby.protocol.units import Unit
 
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX)]
@@ -56,6 +57,8 @@ class Genesis(msgspec.Struct, frozen=True, omit_defaults=True):
     name: Title | None = None
     certificate: Annotated[bytes, Meta(max_length=512)] | None = None
     certificate_salt: Salt | None = None
+    box: Hash | None = None
+    """The X25519 key to which others seal what is meant for this device."""
 
 
 class Stated(msgspec.Struct, frozen=True):
@@ -128,16 +131,21 @@ class Terms(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Propose(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The terms and the salt of their hash, which the entry's facts hold."""
+    """The terms and the salt of their hash, which the entry's facts hold; words for the parties.
+
+    What is sealed is a `Note`, bound to the proposer and to the terms hash.
+    """
 
     terms: Terms
     terms_salt: Salt
+    sealed: Sealed | None = None
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Free words that go with a step."""
+    """Free words that go with a step: for all to read, or another `Note` sealed to the parties."""
 
     text: Text | None = None
+    sealed: Sealed | None = None
 
 
 Payload = Genesis | Stated | Offer | Request | Adjust | Propose | Note

@@ -201,6 +201,7 @@ class Shown:
                 "type": type_name(record.entry),
                 "at_ms": record.entry.at_ms,
                 "words": self._words(trade, record.entry),
+                "text": self._desk.words(record),
             }
             for record in records
         ]

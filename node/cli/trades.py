@@ -281,6 +281,7 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
         author = show.who(entry.get("author_name"), entry["author"])
         lines.append(
             f"  {show.moment(entry['at_ms'])}  {author} #{entry['seq']}  {clean(entry['words'])}"
+            + (f": {clean(entry['text'])}" if entry.get("text") else "")
         )
     return lines
 
