@@ -90,6 +90,7 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
         home.certificate_salt,
         hashlib.blake2b(home.ledger_seed, person=b"passby codes").digest()[:32],
         home.is_trip,
+        home.box_seed,
     )
     network = Libp2pNetwork(home.transport_seed, list(listen or config.listen))
     stop = trio.Event()

@@ -16,6 +16,7 @@ from typing import Final
 import trio
 
 from passby.ledger.draft import Draft, Reserve, Resolve
+from passby.ledger.frames import Places
 from passby.node.agreement import (
     binds_too_long,
     check_amount,
@@ -26,12 +27,13 @@ from passby.node.agreement import (
 )
 from passby.node.chains import Chains
 from passby.node.clock import Clock
-from passby.node.listing import plain_text
+from passby.node.sealing import Sealing
 from passby.node.trades import fold_of, offer_of, owed_minor, parties_of, terms_in
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.limits import (
     AMOUNT_MAX,
+    BULK_SLICE,
     CONFIRM_WITHIN_S,
     DESK_CHECK_S,
     RESPOND_WITHIN_S,
@@ -64,13 +66,17 @@ class Desk:
         code_key: 32 secret bytes; the hand-over codes are derived from them, so that none
             needs to be stored and a restart forgets none.
         salt: gives so many random bytes.
+        sealing: seals the words that go with a step to the parties.
     """
 
-    def __init__(self, chains: Chains, clock: Clock, code_key: bytes, salt: Salt) -> None:
+    def __init__(
+        self, chains: Chains, clock: Clock, code_key: bytes, salt: Salt, sealing: Sealing
+    ) -> None:
         self._chains = chains
         self._clock = clock
         self._code_key = code_key
         self._salt = salt
+        self._sealing = sealing
         self._bell = trio.Event()
         self._open: dict[bytes, None] = {}
         """Trades in which this device has written something that may bind it."""
@@ -78,6 +84,7 @@ class Desk:
         """Others' proposes that it has not answered."""
         self._writing = trio.Lock()
         chains.on_records(self._heard)
+        chains.on_bulk(self._see_to_bulk)
 
     @property
     def me(self) -> bytes:
@@ -117,6 +124,10 @@ class Desk:
                 return self._words(trade.id, leg.lister)
         return None
 
+    def words(self, record: Record) -> str | None:
+        """Return what an entry of a trade says in words, as far as they are for this device."""
+        return self._sealing.words(record)
+
     # --- the person's steps ------------------------------------------------------------
 
     async def propose(
@@ -141,8 +152,10 @@ class Desk:
             raise RefusedError("This is your own lot.")
         if self._chains.is_frozen(record.entry.author):
             raise RefusedError("Whoever lists this was caught forking its chain.")
+        if self._chains.is_closed(record.entry.author):
+            raise RefusedError("Whoever lists this has lost that device, and sealed its chain.")
         offer = offer_of(record)
-        text = plain_text(text) if text else None
+        lister = record.entry.author
         now_ms = self._clock()
         taken = lot.remaining if amount is None else amount
         check_amount(offer, taken, lot.remaining)
@@ -159,21 +172,23 @@ class Desk:
             raise UsageError("A hand-over is at most a year ahead.", "Give an earlier --by.")
 
         def draft(at_ms: int) -> list[Draft]:
-            terms = terms_of([(lot_id, offer, taken)], at_ms, text)
+            terms = terms_of([(lot_id, offer, taken)], at_ms, None)
             salt = self._salt(16)
+            agreed = terms_hash(salt, terms)
+            words = self._sealing.seal(text, [lister], agreed) if text else None
             respond_by_ms = at_ms + respond_within_s * 1000
             return [
                 Draft(
                     EntryType.PROPOSE,
                     (lot_id,),
                     (
-                        terms_hash(salt, terms),
+                        agreed,
                         respond_by_ms,
                         taken,
                         TAKER,
                         handover_until_ms,
                     ),
-                    encode_payload(Propose(terms, salt)),
+                    encode_payload(Propose(terms, salt, words)),
                 )
             ]
 
@@ -336,6 +351,15 @@ class Desk:
                 self._watch(trade_id, answered=answered)
                 self._bell.set()
 
+    async def _see_to_bulk(self, places: Places) -> None:
+        """Look at each trade that much at once spoke of."""
+        for count, trade_id in enumerate(places.trades):
+            if trade_id in self._open or self._concerns_me(trade_id):
+                self._watch(trade_id, answered=self._has_written(self.trade(trade_id)))
+                self._bell.set()
+            if count % BULK_SLICE == 0:
+                await trio.lowlevel.checkpoint()
+
     def _watch(self, trade_id: bytes, *, answered: bool) -> None:
         """Look after a trade. Those that only ask never drive out one that binds this device."""
         if answered or trade_id in self._open:
@@ -444,7 +468,10 @@ class Desk:
     async def _end(
         self, trade: Trade, steps: Sequence[Step], reason: int, text: str | None
     ) -> None:
-        payload = encode_payload(Note(plain_text(text))) if text else None
+        payload = None
+        if text:
+            words = self._sealing.seal(text, trade.parties(), trade.id)
+            payload = encode_payload(Note(sealed=words))
         drafts: list[Draft] = []
         for step in steps:
             if step.type == EntryType.CANCEL:

@@ -5,6 +5,7 @@
       keys/              0700
         ledger.key       0600, the seed of the device's chain, hex
         transport.key    0600, the seed of the device's name on the network, hex
+        box.key          0600, the seed of the key to which others seal words, hex
       certificate        salt[16] and the person root's word for the ledger key
       person             0600, that root's public key, hex, where its word is still awaited
       trip               there if the chain does not show whose it is
@@ -143,6 +144,7 @@ class Home:
             (path / "keys").mkdir(mode=0o700, exist_ok=True)
             _write(path / "keys" / "ledger.key", seed.hex().encode() + b"\n")
             _write(path / "keys" / "transport.key", secrets.token_hex(SEED_BYTES).encode() + b"\n")
+            _write(path / "keys" / "box.key", secrets.token_hex(SEED_BYTES).encode() + b"\n")
             if isinstance(root, SigningKey):
                 home._write_certificate(Certificate.issue(root, device, now_ms))
             else:
@@ -295,6 +297,25 @@ class Home:
     def transport_seed(self) -> bytes:
         """The 32 bytes behind the device's name on the network."""
         return _read_seed(self.key_paths[1])
+
+    @property
+    def box_seed(self) -> bytes:
+        """The 32 bytes behind the key to which others seal words; made where there are none yet.
+
+        Raises:
+            DamagedError: the key file is not what was written.
+            LocalError: it cannot be written.
+        """
+        import secrets
+
+        path = self.path / "keys" / "box.key"
+        if not _exists(path):
+            try:
+                _write(path, secrets.token_hex(SEED_BYTES).encode() + b"\n")
+            except OSError as error:
+                raise LocalError(f"{path} cannot be written: {error.strerror}.") from error
+        _check_private(path)
+        return _read_seed(path)
 
     def ledger_key(self) -> SigningKey:
         """Return the key that signs the device's entries.
