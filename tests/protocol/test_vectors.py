@@ -13,8 +13,9 @@ from passby.protocol.codec import decode, encode
 from passby.protocol.entry import encode_record, entry_id, parse_entry, payload_hash, read_record
 from passby.protocol.judge import Accept, Ignore, Reject, check_record, check_signature, judge
 from passby.protocol.keys import Certificate, certificate_commitment, root_from_words
-from passby.protocol.payloads import Offer, decode_payload
+from passby.protocol.payloads import Note, Offer, decode_payload
 from passby.protocol.price import Price
+from passby.protocol.sealed import BoxKey, unseal
 from passby.protocol.secret import code_from, secret_hash, stretch
 from passby.protocol.statements import counted_heal, counted_seal, parse_statement
 from passby.protocol.trade import fold
@@ -50,6 +51,20 @@ def test_keys_certificates_and_the_genesis_fact_are_these() -> None:
     assert certificate.at_ms == case["at_ms"]
     salt = bytes.fromhex(case["certificate_salt"])
     assert certificate_commitment(salt, raw).hex() == case["genesis_fact"]
+
+
+def test_sealed_words_are_opened_by_these_keys_alone() -> None:
+    case = read("sealed")
+    author, context = bytes.fromhex(case["author"]), bytes.fromhex(case["context"])
+    found = decode_payload(bytes.fromhex(case["payload"]), Note).sealed
+    assert found is not None
+    for seed, key in zip(case["box_seeds"], case["box_keys"], strict=True):
+        box = BoxKey(bytes.fromhex(seed))
+        assert box.public.hex() == key
+        opened = unseal(found, box, author, context)
+        assert opened is not None
+        assert opened.hex() == case["content"]
+    assert unseal(found, BoxKey(b"\x13" * 32), author, context) is None
 
 
 def test_of_each_set_of_statements_these_count_in_any_order() -> None:

@@ -6,6 +6,7 @@ files against a fresh run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ from passby.protocol.payloads import (
     to_value,
 )
 from passby.protocol.price import Price
+from passby.protocol.sealed import BoxKey, seal
 from passby.protocol.secret import code_from, secret_hash, stretch
 from passby.protocol.statements import Heal, Seal, counted_heal, counted_seal
 from passby.protocol.stock import Rule
@@ -460,6 +462,28 @@ def bundles() -> list[Json]:
     return made
 
 
+def sealed() -> Json:
+    """Return words sealed to two parties, what draws the chance, and who opens what."""
+    taker, lister = BoxKey(b"\x11" * 32), BoxKey(b"\x12" * 32)
+    context = hashlib.sha256(b"a trade").digest()
+    draws = [bytes([number]) * 32 for number in (0x21, 0x22, 0x23)]
+    left = iter(draws)
+    content = encode_payload(Note("Ring twice; the dog is friendly."))
+    made = seal(
+        content, [lister.public, taker.public], DEVICE.public, context, lambda _: next(left)
+    )
+    return {
+        "author": DEVICE.public.hex(),
+        "context": context.hex(),
+        "box_seeds": [(b"\x11" * 32).hex(), (b"\x12" * 32).hex()],
+        "box_keys": [taker.public.hex(), lister.public.hex()],
+        "content_key": draws[0].hex(),
+        "ephemeral_seeds": [draw.hex() for draw in draws[1:]],
+        "content": content.hex(),
+        "payload": encode_payload(Note(sealed=made)).hex(),
+    }
+
+
 def build() -> dict[str, object]:
     """Return every file's content by its name."""
     return {
@@ -471,6 +495,7 @@ def build() -> dict[str, object]:
         "prices": prices(),
         "proofs": proofs(),
         "records": records(),
+        "sealed": sealed(),
         "secrets": secrets(),
         "statements": statements(),
         "trades": trades(),
