@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.ledger.authors import NOW_MS, Author
+import trio
+from tests.crash.feeder import IDS
+from tests.crash.pipe import PipeNetwork
+from tests.ledger.authors import NOW_MS, Author, named
 
 from passby.ledger.audit import audit
-from passby.ledger.chain import Head
 from passby.ledger.ingest import Check, admit
 from passby.ledger.store import Reader
 from passby.ledger.store_sqlite import SqliteStore
+from passby.node.chains import Chains
+from passby.node.clock import machine_clock
 from passby.node.head_guard import HeadGuard
-from passby.node.writer import Admission, Writer
+from passby.node.replicate import Replication
+from passby.node.storage import InlineStorage
+from passby.node.writer import Writer
 from passby.protocol.errors import DamagedError, LocalError
+from passby.protocol.keys import SigningKey
 from passby.protocol.limits import RUN_MAX
 
 NETWORK = b"n" * 32
 MACHINE = "here"
 OWN = "own"
+STRANGER = SigningKey(named("nobody in these chains"))
 LONG = 3000
 """Bytes of a payload that does not fit on one page of the database."""
 
@@ -64,10 +74,10 @@ class Case:
         self.path = folder / "killed" / "ledger.db"
         self.path.parent.mkdir(parents=True)
         peer, killed = SqliteStore(self.peer_path), SqliteStore(self.path)
-        half = {author.public: len(author.records) // 2 for author in authors}
+        most = {author.public: 4 * len(author.records) // 5 for author in authors}
         for second in (False, True):
             for author in authors:
-                at = half[author.public]
+                at = most[author.public]
                 records = author.records[at:] if second else author.records[:at]
                 for store in (peer, killed):
                     for start in range(0, len(records), RUN_MAX):
@@ -75,7 +85,7 @@ class Case:
                         batch = admit(store.view(part), part, Check.RUNS)
                         store.commit([batch], durable=True)
             if not second:
-                # The other half stays in the log, as a kill leaves it; what is erased leaves it.
+                # The rest stays in the log, as a kill leaves it; what is erased leaves it.
                 for store in (peer, killed):
                     store.erase_payload(authors[2].records[1].entry.id)
         self.whole = contents(killed)
@@ -153,21 +163,38 @@ class Healing:
     """A node on a mended ledger that may not append before its own chain is back."""
 
     def __init__(self, path: Path, own: bytes) -> None:
+        self.own = own
         self.store = SqliteStore(path)
         guard = HeadGuard(path.parent / "head.guard", MACHINE)
         self.writer = Writer(self.store, guard, own)
-        self.heads: dict[bytes, Head] = dict(self.store.heads())
 
-    def sync_from(self, peer: Reader) -> int:
-        """Fetch all that the peer holds more of, by sync; return how many entries came."""
+    def sync_from(self, peer: SqliteStore) -> int:
+        """Sync with a node that holds `peer` until this one holds as much; return what came."""
         before = self.store.counts().entries
-        for author, head in peer.heads():
-            while (held := self.store.head(author)) != head:
-                run = peer.run(author, held.seq + 1 if held else 1, head.seq, 2**30)
-                request = Admission(run, Check.RUNS)
-                self.writer.serve([request])
-                request.outcome()
+        trio.run(self._sync, peer)
         return self.store.counts().entries - before
+
+    async def _sync(self, peer: SqliteStore) -> None:
+        ours, theirs = socket.socketpair()
+        mended = InlineStorage(self.store, self.own)
+        # The one that has looked at the guard.
+        mended._writer = self.writer
+        goal = dict(peer.heads())
+        async with trio.open_nursery() as nursery:
+            left = Chains(InlineStorage(peer, STRANGER.public), STRANGER, machine_clock, os.urandom)
+            right = Chains(mended, STRANGER, machine_clock, os.urandom)
+            feeding = PipeNetwork(*IDS, ours.detach())
+            fed = PipeNetwork(*reversed(IDS), theirs.detach())
+            feeder = Replication(feeding, left, NETWORK)  # type: ignore[arg-type]  # a part
+            Replication(fed, right, NETWORK)  # type: ignore[arg-type]  # a part
+            nursery.start_soon(feeder.keep, IDS[1])
+            nursery.start_soon(fed.serve)
+            done = trio.Event()
+            right.on_heads(lambda _: done.set() if dict(right.heads) == goal else None)
+            if dict(right.heads) != goal:
+                with trio.fail_after(60):
+                    await done.wait()
+            nursery.cancel_scope.cancel()
 
     def close(self) -> None:
         """Let go of the files."""
