@@ -114,6 +114,8 @@ class _Audit:
                     self._chains(None)
                     for propose_id in self._trades:
                         self._trade(propose_id)
+                    for text in self._source.structure():
+                        self._note(Severity.CORRUPT, text)
                 case AuthorScope(author=author):
                     self._chains({author})
                 case LotScope(offer_id=offer_id):

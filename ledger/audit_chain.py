@@ -73,6 +73,9 @@ class AuditSource(Protocol):
     def trade(self, propose_id: bytes) -> list[Record]:
         """As `Reader.trade`."""
 
+    def structure(self) -> list[str]:
+        """As `Reader.structure`."""
+
 
 class _Accusation(NamedTuple):
     rule: str
@@ -215,7 +218,9 @@ class ChainAudit:
             return
         if body.seq in self._erased:
             self._note(
-                Severity.CORRUPT, f"the payload of entry {body.seq} was erased, and is here", body.seq
+                Severity.CORRUPT,
+                f"the payload of entry {body.seq} was erased, and is here",
+                body.seq,
             )
         if (
             len(record.payload) != body.payload_len

@@ -461,9 +461,13 @@ class SqliteReader:
         authors, entries, lots, trades, frozen = row
         return Counts(authors, entries, lots, trades, frozen, pages * page_bytes)
 
+    def structure(self) -> list[str]:
+        """As `Reader.structure`."""
+        return [str(row[0]) for row in self._all("PRAGMA integrity_check(20)") if row[0] != "ok"]
+
     def integrity(self) -> list[str]:
         """As `Reader.integrity`."""
-        found = [str(row[0]) for row in self._all("PRAGMA quick_check(20)") if row[0] != "ok"]
+        found = self.structure()
         for number, seq, last in self._all(
             "SELECT number, seq, (SELECT max(place) & ?1 FROM entries"
             " WHERE place BETWEEN number << 32 AND number << 32 | ?1) AS last"

@@ -163,8 +163,11 @@ class Reader(Protocol):
     def counts(self) -> Counts:
         """Return how much is held."""
 
+    def structure(self) -> list[str]:
+        """Return what is wrong with the file beneath the rows: its pages and indexes."""
+
     def integrity(self) -> list[str]:
-        """Return what a quick look finds wrong; an audit checks every hash."""
+        """Return what a quick look finds wrong, `structure` too; an audit checks every hash."""
 
     def close(self) -> None:
         """Let go of the files. A closed store answers nothing."""

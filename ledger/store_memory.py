@@ -332,6 +332,10 @@ class MemoryStore:
             bytes=sum(record.size for record in records),
         )
 
+    def structure(self) -> list[str]:
+        """As `Reader.structure`."""
+        return []
+
     def integrity(self) -> list[str]:
         """As `Reader.integrity`."""
         return []

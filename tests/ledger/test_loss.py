@@ -140,6 +140,31 @@ def test_a_chain_is_sound_up_to_the_entry_before_the_flipped_bit(sqlite: SqliteS
         assert sound_to(sqlite, ada.public) == seq - 1
 
 
+def test_an_index_that_lost_a_row_is_found_by_the_audit(sqlite: SqliteStore) -> None:
+    ada = busy()
+    take(sqlite, ada.records)
+    before = audit(sqlite, NOW_MS)
+    (index,) = sqlite._one(
+        "SELECT name FROM sqlite_schema"
+        " WHERE tbl_name = 'entries' AND sql LIKE '%id8%' AND type = 'index'"
+    )
+    sqlite._db.execute("PRAGMA writable_schema = ON")
+    sqlite._db.execute(
+        "UPDATE sqlite_schema SET sql = sql || ' WHERE place < 0' WHERE name = ?", (index,)
+    )
+    sqlite._db.execute("PRAGMA writable_schema = RESET")
+    sqlite._db.execute("REINDEX")
+    sqlite._db.execute("PRAGMA writable_schema = ON")
+    sqlite._db.execute(
+        "UPDATE sqlite_schema SET sql = replace(sql, ' WHERE place < 0', '') WHERE name = ?",
+        (index,),
+    )
+    sqlite._db.execute("PRAGMA writable_schema = RESET")
+    after = audit(sqlite, NOW_MS)
+    assert before.exit_code is not AuditExit.CORRUPT
+    assert after.exit_code is AuditExit.CORRUPT
+
+
 # --- a whole copy ----------------------------------------------------------------------
 
 
