@@ -58,13 +58,13 @@ class Sealing:
                 )
             keys.append(key)
         content = encode_payload(Note(plain_text(text)))
+        # 90 bytes for each reader, and the keys of the map.
+        if len(content) + 90 * len(keys) + 64 > PAYLOAD_MAX - TERMS_ROOM:
+            raise UsageError("Sealed, this text is more than one entry can hold.", "Shorten it.")
         try:
-            sealed = seal(content, keys, me, context, self._entropy)
+            return seal(content, keys, me, context, self._entropy)
         except RemoteError as error:
             raise RefusedError(f"These words cannot be sealed: {error.detail}.") from None
-        if len(encode_payload(Note(sealed=sealed))) > PAYLOAD_MAX - TERMS_ROOM:
-            raise UsageError("This text is too long to be sealed.", "Shorten it.")
-        return sealed
 
     def _key_of(self, party: bytes) -> bytes | None:
         record = self._chains.reader.record_at(party, 1)
