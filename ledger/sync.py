@@ -45,7 +45,7 @@ from passby.ledger.sync_events import (
     Wanted,
 )
 from passby.ledger.sync_serve import Range, Serving
-from passby.protocol.entry import Record
+from passby.protocol.entry import read_record
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import (
     CREDIT_GRANT_MIN,
@@ -77,6 +77,7 @@ from passby.protocol.messages import (
     decode_message,
     encode_message,
 )
+from passby.protocol.packed import Place, joined, place_at
 
 
 class Phase(StrEnum):
@@ -283,10 +284,11 @@ class Session:
         self.in_flight += entries.size
         if self.in_flight > CREDIT_MAX:
             raise RemoteError(Code.FLOOD, "records beyond the credit")
-        plain: list[Record] = []
+        plain: list[Place] = []
+        last: dict[bytes, Place] = {}
         after: list[Event] = []
-        for record in entries.records:
-            author, seq = record.entry.author, record.entry.seq
+        for place in entries.places:
+            author, seq = place.author, place.seq
             asked = self._asked.get(author)
             if asked is None or seq != asked.next_seq:
                 raise RemoteError(Code.OUT_OF_ORDER, "an entry nobody asked for")
@@ -295,16 +297,20 @@ class Session:
             if complete:
                 del self._asked[author]
             if author in self._bisections:
-                after.append(Compare(author, record))
+                after.append(Compare(author, read_record(entries.packed, place.start)[0]))
                 continue
-            plain.append(record)
-            known = self._their_heads.get(author)
-            if known is None or known[0] < seq:
-                self._remember(author, seq, record.entry.id[:ID_SHORT])
+            plain.append(place)
+            last[author] = place
             if complete:
                 after.append(self._ended(author, complete=True))
+        for author, place in last.items():
+            known = self._their_heads.get(author)
+            if known is None or known[0] < place.seq:
+                self._remember(author, place.seq, place.short_id(entries.packed))
         if plain:
-            self._events.append(Received(tuple(plain), entries.size))
+            whole = len(plain) == len(entries.places)
+            packed = entries.packed if whole else joined(entries.packed, plain)
+            self._events.append(Received(packed, len(plain), entries.size))
         else:
             self.consumed(entries.size)
         self._events.extend(after)
@@ -438,8 +444,12 @@ class Session:
             return None
         return self._serving.next_wanted(len(self._out))
 
-    def send_entries(self, author: bytes, records: Sequence[Record]) -> int:
+    def send_entries(self, author: bytes, records: Sequence[bytes]) -> int:
         """Send a run of a chain, from the next wanted record on; the last signature is checked.
+
+        Args:
+            author: whose.
+            records: as they travel.
 
         Returns how many went: those up to the WANT's end that fit in one frame. None given
         says that the store has no such run of `max_bytes`, which ends the WANT, unless a
@@ -450,10 +460,11 @@ class Session:
         """
         count = self._serving.send_entries(author, records)
         if count:
-            last = records[count - 1].entry
+            packed = records[count - 1]
+            last = place_at(packed, 0)
             known = self._their_heads.get(author)
             if known is None or known[0] < last.seq:
-                self._remember(author, last.seq, last.id[:ID_SHORT])
+                self._remember(author, last.seq, last.short_id(packed))
         return count
 
     def finish(self) -> None:

@@ -34,9 +34,13 @@ class ListRead(msgspec.Struct, frozen=True):
 
 
 class Received(msgspec.Struct, frozen=True):
-    """Records that were asked for, in order. When they are admitted, say `consumed(size)`."""
+    """Records that were asked for, in order, not decoded.
 
-    records: tuple[Record, ...]
+    When they are admitted, say `consumed(size)`.
+    """
+
+    packed: bytes
+    count: int
     size: int
 
 

@@ -14,7 +14,6 @@ import msgspec
 
 from passby.ledger.chain import Head
 from passby.ledger.sync_events import Wanted
-from passby.protocol.entry import Record, encode_record
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import CREDIT_MAX, FRAME_MAX, OUTGOING_MAX, SEQ_MAX, WANTS_OPEN_MAX
 from passby.protocol.messages import (
@@ -27,6 +26,7 @@ from passby.protocol.messages import (
     encode_message,
     frame,
 )
+from passby.protocol.packed import place_at
 
 
 class Range(msgspec.Struct):
@@ -152,7 +152,7 @@ class Serving:
             return Wanted(author, left.next_seq, to_seq, ENTRIES_MAX - self._size)
         return None
 
-    def send_entries(self, author: bytes, records: Sequence[Record]) -> int:
+    def send_entries(self, author: bytes, records: Sequence[bytes]) -> int:
         """As `Session.send_entries`."""
         left = self._wanted.get(author)
         if left is None:
@@ -163,17 +163,18 @@ class Serving:
             else:
                 self._end(author, left)
             return 0
-        if author in self._sharing or self._size + records[0].size > ENTRIES_MAX:
+        if author in self._sharing or self._size + place_at(records[0], 0).size > ENTRIES_MAX:
             self._close()
         count = 0
         for record in records[: left.to_seq - left.next_seq + 1]:
-            if record.entry.author != author or record.entry.seq != left.next_seq:
+            place = place_at(record, 0)
+            if place.author != author or place.seq != left.next_seq:
                 raise ValueError("records that the peer does not want next")
-            if record.size > min(ENTRIES_MAX - self._size, self.credit):
+            if place.size > min(ENTRIES_MAX - self._size, self.credit):
                 break
-            self._records += encode_record(record)
-            self._size += record.size
-            self.credit -= record.size
+            self._records += record
+            self._size += place.size
+            self.credit -= place.size
             left.next_seq += 1
             count += 1
         if count:

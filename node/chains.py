@@ -8,20 +8,25 @@ disk before anybody is told of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from passby.ledger.chain import Append, Breach, Duplicate, Fork, Head, Outcome
 from passby.ledger.draft import Draft, compose
+from passby.ledger.frames import Places
 from passby.ledger.ingest import Check, View
-from passby.ledger.store import Reader
+from passby.ledger.store import Reader, Store
 from passby.node.clock import Clock
 from passby.node.clock_guard import ClockGuard
-from passby.protocol.entry import Record
+from passby.node.writer import Intake
+from passby.protocol.entry import Entry, Record
 from passby.protocol.keys import SigningKey
+from passby.protocol.types import EntryType
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_OF_STANDING = frozenset({EntryType.GENESIS, EntryType.STATEMENT})
+"""Types by which a chain may come to be sealed or healed."""
 Composer = Callable[[View], list[Record]]
 Drafter = Callable[[int], Sequence[Draft]]
 """Given the time the entries will carry, in Unix milliseconds, says what they are."""
@@ -37,8 +42,17 @@ class Storage(Protocol):
     async def admit(self, records: Sequence[Record], check: Check) -> Sequence[Outcome]:
         """Judge and store what a peer sent; as `ledger.ingest.admit`."""
 
+    async def take(self, frames: Sequence[bytes]) -> Intake:
+        """Judge and store frames that a peer sent; see `writer.Intake`."""
+
     async def append(self, author: bytes, make: Composer) -> list[Record]:
         """Store what `make` composes on the author's own chain; on disk when this returns."""
+
+    async def quarantine(self, author: bytes) -> Head | None:
+        """Set aside what of the author's chain is damaged; return the head that is left."""
+
+    async def call(self, work: Callable[[Store], T]) -> T:
+        """Return what `work` makes of the store."""
 
 
 class Chains:
@@ -58,9 +72,13 @@ class Chains:
         self.clock_guard = ClockGuard(clock)
         self._heads: dict[bytes, Head] = dict(storage.reader.heads())
         self._frozen: dict[bytes, int] = storage.reader.frozen()
+        self._sealed: dict[bytes, int] = storage.reader.sealed()
+        self._on_freed: list[Callable[[bytes], None]] = []
         self._on_heads: list[Callable[[Iterable[bytes]], None]] = []
         self._on_records: list[Callable[[Sequence[Record]], None]] = []
+        self._on_bulk: list[Callable[[Places], Awaitable[None]]] = []
         self._on_frozen: list[Callable[[bytes], None]] = []
+        self._on_erased: list[Callable[[Entry], None]] = []
 
     @property
     def author(self) -> bytes:
@@ -90,6 +108,15 @@ class Chains:
         """Tell whether the author is proven false."""
         return author in self._frozen
 
+    def is_closed(self, author: bytes) -> bool:
+        """Tell whether the author's lots are closed to new trades: it is frozen, or sealed."""
+        return author in self._frozen or author in self._sealed
+
+    @property
+    def sealed(self) -> Mapping[bytes, int]:
+        """Author -> the last entry below its seal. Replaced when a root speaks."""
+        return self._sealed
+
     def on_heads(self, tell: Callable[[Iterable[bytes]], None]) -> None:
         """Call `tell` with the authors whose heads have moved, after each commit."""
         self._on_heads.append(tell)
@@ -98,9 +125,20 @@ class Chains:
         """Call `tell` with records that are new on disk, or whose payload is, after each commit."""
         self._on_records.append(tell)
 
+    def on_bulk(self, see_to: Callable[[Places], Awaitable[None]]) -> None:
+        """Call `see_to` with what records that came in bulk speak of, instead of `on_records`.
+
+        It reads what it needs, in slices, and the peer waits for it.
+        """
+        self._on_bulk.append(see_to)
+
     def on_frozen(self, tell: Callable[[bytes], None]) -> None:
-        """Call `tell` with an author that has just been proven false."""
+        """Call `tell` with an author that has just been proven false, or sealed by its root."""
         self._on_frozen.append(tell)
+
+    def on_freed(self, tell: Callable[[bytes], None]) -> None:
+        """Call `tell` with an author whose fork has just been healed."""
+        self._on_freed.append(tell)
 
     async def admit(self, records: Sequence[Record], check: Check) -> Sequence[Outcome]:
         """Judge and store what a peer sent, and tell of what was new.
@@ -125,7 +163,52 @@ class Chains:
                 case _:
                     pass
         self._tell(fresh)
+        if any(isinstance(outcome, Fork) for outcome in outcomes):
+            self._restand()
         return outcomes
+
+    async def take(self, frames: Sequence[bytes]) -> Intake:
+        """Judge and store frames that a peer sent, and tell where chains end now.
+
+        What came in bulk is told of by `catch_up`, which whoever brings frames calls next.
+
+        Raises:
+            LocalError: the disk is full or failing; nothing is stored.
+        """
+        intake = await self._storage.take(frames)
+        digest = intake.outcome()
+        for author, seq in digest.proven:
+            self._freeze(author, seq)
+        if intake.places is None:
+            self._tell([record for record in intake.fresh if self._tells(record)])
+        # Heads of what was held as well: a crash may have come between commit and telling.
+        self._move_heads(digest.heads)
+        if digest.proven or intake.places is not None:
+            self._restand()
+        return intake
+
+    async def catch_up(self, intake: Intake) -> None:
+        """Tell of what came in bulk; returns when all who live by it have seen to it."""
+        if intake.places is not None:
+            for see_to in self._on_bulk:
+                try:
+                    await see_to(intake.places)
+                except Exception:  # logged whole
+                    log.exception("a bug in whoever hears of bulk")
+
+    def _tells(self, record: Record) -> bool:
+        """Tell whether a record that is new here is news: a payload may have been erased."""
+        if record.entry.seq > self.head_seq(record.entry.author):
+            return True
+        held = self._storage.reader.record(record.entry.id)
+        return held is not None and (held.payload is not None or record.payload is None)
+
+    def _move_heads(self, heads: Mapping[bytes, Head]) -> None:
+        moved = [author for author, head in heads.items() if head.seq > self.head_seq(author)]
+        for author in moved:
+            self._heads[author] = heads[author]
+        if moved:
+            _tell_all(self._on_heads, moved)
 
     async def say(self, drafter: Drafter) -> list[Record]:
         """Append to the own chain, all or nothing, and tell; on disk when this returns.
@@ -146,12 +229,64 @@ class Chains:
         self._tell(records)
         return records
 
+    async def quarantine(self, author: bytes) -> None:
+        """Set aside what of the author's chain is damaged, so that sync fetches it again.
+
+        Raises:
+            LocalError: the file is too broken for that; `passby doctor --mend` helps.
+        """
+        head = await self._storage.quarantine(author)
+        log.warning(
+            "chain %s was damaged on disk; it is whole up to entry %s, neighbours give the rest",
+            author.hex()[:12],
+            head.seq if head else 0,
+        )
+        if head is None:
+            self._heads.pop(author, None)
+        else:
+            self._heads[author] = head
+        _tell_all(self._on_heads, [author])
+
+    async def erase(self, entry_id: bytes) -> bool:
+        """Forget a payload for good, and tell whoever shows it; False if it is not held.
+
+        Raises:
+            LocalError: the disk is failing.
+        """
+        record = self.reader.record(entry_id)
+        if record is None:
+            return False
+        await self._storage.call(lambda store: store.erase_payload(entry_id))
+        _tell_all(self._on_erased, record.entry)
+        return True
+
+    def on_erased(self, tell: Callable[[Entry], None]) -> None:
+        """Call `tell` with an entry whose payload was just erased."""
+        self._on_erased.append(tell)
+
     def _freeze(self, author: bytes, seq: int) -> None:
         known = self._frozen.get(author)
         if known is None or seq < known:
             self._frozen[author] = seq
         if known is None:
             _tell_all(self._on_frozen, author)
+
+    def _restand(self) -> None:
+        """Look again at who is frozen or sealed: a statement came, or what one speaks of."""
+        before = self._frozen.keys() | self._sealed.keys()
+        self._frozen, self._sealed = self.reader.frozen(), self.reader.sealed()
+        after = self._frozen.keys() | self._sealed.keys()
+        for author in after - before:
+            _tell_all(self._on_frozen, author)
+        for author in before - after:
+            # A branch that was given up has been set aside, and the kept one is to be fetched.
+            head = self.reader.head(author)
+            if head is None:
+                self._heads.pop(author, None)
+            else:
+                self._heads[author] = head
+            _tell_all(self._on_heads, [author])
+            _tell_all(self._on_freed, author)
 
     def _tell(self, records: Sequence[Record]) -> None:
         if not records:
@@ -165,6 +300,8 @@ class Chains:
                 moved[entry.author] = None
         _tell_all(self._on_heads, moved)
         _tell_all(self._on_records, records)
+        if any(record.entry.body.type in _OF_STANDING for record in records):
+            self._restand()
 
 
 def _tell_all(listeners: Iterable[Callable[[T], None]], news: T) -> None:

@@ -14,6 +14,7 @@ from passby.geo.categories import takes_in
 from passby.geo.cells import distance_m, unit_vector
 from passby.geo.lots import BookLot, Side, gtin14, offered, wanted
 from passby.geo.match import Match, matches_for_offer, matches_for_request
+from passby.ledger.frames import Places
 from passby.ledger.views import (
     OpenLot,
     OpenRequest,
@@ -25,9 +26,16 @@ from passby.ledger.views import (
 )
 from passby.node.chains import Chains
 from passby.node.clock import Clock
-from passby.protocol.entry import Record
+from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError, RemoteError
-from passby.protocol.limits import EXPIRE_EVERY_S, LOAD_SLICE, SHOWN_SCAN_MAX
+from passby.protocol.limits import (
+    BULK_PAUSE_S,
+    BULK_SLICE,
+    EXPIRE_EVERY_S,
+    LOAD_SLICE,
+    SHOWN_SCAN_MAX,
+    STALE_MAX,
+)
 from passby.protocol.stock import STOCK_TYPES
 from passby.protocol.types import EntryType
 
@@ -50,9 +58,16 @@ class Market:
         self.offers = Book(Side.OFFER)
         self.requests = Book(Side.REQUEST)
         self.skipped = Skipped()
+        self._stale_lots: dict[tuple[bytes, int], None] = {}
+        self._stale_requests: dict[tuple[bytes, int], None] = {}
+        self._stale = trio.Event()
+        self._fewer_stale = trio.Event()
         self._on_lot: list[Callable[[BookLot], None]] = []
         chains.on_records(self._heard)
+        chains.on_bulk(self._see_to_bulk)
         chains.on_frozen(self._frozen)
+        chains.on_freed(self._freed)
+        chains.on_erased(self._erased)
 
     def on_lot(self, tell: Callable[[BookLot], None]) -> None:
         """Call `tell` with each lot that is new in a book."""
@@ -60,12 +75,14 @@ class Market:
 
     async def run(self) -> None:
         """Fill the books from the ledger, then let go of what expires, until cancelled."""
-        await self._load()
-        while True:
-            now_ms = self._clock()
-            self.offers.expire(now_ms)
-            self.requests.expire(now_ms)
-            await trio.sleep(EXPIRE_EVERY_S)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_bulk)
+            await self._load()
+            while True:
+                now_ms = self._clock()
+                self.offers.expire(now_ms)
+                self.requests.expire(now_ms)
+                await trio.sleep(EXPIRE_EVERY_S)
 
     async def _load(self) -> None:
         reader, now_ms = self._chains.reader, self._clock()
@@ -86,7 +103,7 @@ class Market:
         now_ms = self._clock()
         for record in records:
             body = record.entry.body
-            if self._chains.is_frozen(body.author):
+            if self._chains.is_closed(body.author):
                 continue
             try:
                 if body.type == EntryType.OFFER:
@@ -99,6 +116,60 @@ class Market:
                     self._heard_stock(body.author, body.stock[0])
             except RemoteError:
                 self.skipped.unreadable += 1
+
+    async def _see_to_bulk(self, places: Places) -> None:
+        """Note what much at once spoke of; nobody is told of each lot."""
+        self._stale_lots.update(dict.fromkeys(places.lots))
+        self._stale_requests.update(dict.fromkeys(places.requests))
+        self._stale.set()
+        while len(self._stale_lots) + len(self._stale_requests) > STALE_MAX:
+            self._fewer_stale = trio.Event()
+            await self._fewer_stale.wait()
+
+    async def _follow_bulk(self) -> None:
+        """Bring the books up to date after bulk, in small slices: the ledger goes first."""
+        while True:
+            await self._stale.wait()
+            for _ in range(BULK_SLICE):
+                if self._stale_lots:
+                    self._refresh_lot(*self._stale_lots.popitem()[0])
+                elif self._stale_requests:
+                    self._refresh_request(*self._stale_requests.popitem()[0])
+                else:
+                    self._stale = trio.Event()
+                    break
+            self._fewer_stale.set()
+            await trio.sleep(BULK_PAUSE_S)
+
+    def _refresh_lot(self, author: bytes, seq: int) -> None:
+        record = self._chains.reader.record_at(author, seq)
+        stock = self._chains.reader.lot(record.entry.id) if record is not None else None
+        if record is None or stock is None or self._chains.is_closed(author):
+            return
+        if stock.closed:
+            self.offers.remove(stock.lot_id)
+        elif stock.lot_id in self.offers:
+            self.offers.set_remaining(stock.lot_id, stock.remaining)
+        elif stock.remaining > 0:
+            try:
+                lot = open_lot(record, stock)
+            except RemoteError:
+                self.skipped.unreadable += 1
+                return
+            if lot is not None and lot.until_ms >= self._clock():
+                self._insert_offer(lot, tell=False)
+
+    def _refresh_request(self, author: bytes, seq: int) -> None:
+        record = self._chains.reader.record_at(author, seq)
+        if record is None or self._chains.is_closed(author):
+            return
+        try:
+            found = open_request(record)
+        except RemoteError:
+            self.skipped.unreadable += 1
+            return
+        if found is not None and found.until_ms >= self._clock():
+            self._insert_request(found, tell=False)
 
     def _heard_offer(self, record: Record, now_ms: int) -> None:
         stock = self._chains.reader.lot(record.entry.id)
@@ -117,35 +188,50 @@ class Market:
         else:
             self.offers.set_remaining(stock.lot_id, stock.remaining)
 
-    def _insert_offer(self, lot: OpenLot) -> None:
+    def _insert_offer(self, lot: OpenLot, *, tell: bool = True) -> None:
         self._insert(
             self.offers,
             lambda: offered(lot.id, lot.author, lot.at_ms, lot.until_ms, lot.remaining, lot.offer),
+            tell=tell,
         )
 
-    def _insert_request(self, found: OpenRequest) -> None:
+    def _insert_request(self, found: OpenRequest, *, tell: bool = True) -> None:
         request = found.request
         self._insert(
             self.requests,
             lambda: wanted(
                 found.id, found.author, found.at_ms, found.until_ms, request.amount, request
             ),
+            tell=tell,
         )
 
-    def _insert(self, book: Book, make: Callable[[], BookLot]) -> None:
+    def _insert(self, book: Book, make: Callable[[], BookLot], *, tell: bool) -> None:
         try:
             lot = make()
         except RemoteError:
             self.skipped.unreadable += 1
             return
         book.insert(lot)
-        for tell in self._on_lot:
-            tell(lot)
+        for hear in self._on_lot if tell else ():
+            hear(lot)
+
+    def _freed(self, author: bytes) -> None:
+        head = self._chains.reader.head(author)
+        now_ms = self._clock()
+        if head is not None:
+            for record in self._chains.reader.log(author, None, head.seq):
+                if record.entry.body.type == EntryType.OFFER:
+                    self._heard_offer(record, now_ms)
 
     def _frozen(self, author: bytes) -> None:
         for book in (self.offers, self.requests):
             for lot in [lot for lot in book if lot.author == author]:
                 book.remove(lot.id)
+
+    def _erased(self, entry: Entry) -> None:
+        for book in (self.offers, self.requests):
+            if entry.id in book:
+                book.remove(entry.id)
 
     # --- asking ------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import Final, assert_never
 
 import trio
 
-from passby.ledger.chain import Fork, Frozen, Missing
+from passby.ledger.frames import Digest, Places
 from passby.ledger.ingest import Check
 from passby.ledger.sync import Session
 from passby.ledger.sync_events import (
@@ -32,31 +32,65 @@ from passby.ledger.sync_events import (
     Received,
 )
 from passby.node.chains import Chains
+from passby.node.inlet import Inlet
 from passby.node.net import Network, PeerId, Stream
-from passby.protocol.errors import LocalError, RemoteError
+from passby.protocol.entry import Record
+from passby.protocol.errors import DamagedError, LocalError, RemoteError
 from passby.protocol.limits import (
     REDIAL_FIRST_S,
+    RUNS_BETWEEN_LOOKS,
     STREAM_READ_MAX,
     SYNC_RETRY_MAX_S,
     SYNC_STALL_S,
 )
+from passby.protocol.types import TRADE_TYPES
 
 SYNC_PROTOCOL: Final = "/passby/sync/1"
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class Counts:
+    """Entries that came over all sessions, and how many of them were held already."""
+
+    received: int = 0
+    repeated: int = 0
+
+
 class _Link:
     """A session, the stream it runs on, and a bell for the writer."""
 
-    def __init__(self, peer: PeerId, stream: Stream, session: Session) -> None:
+    def __init__(
+        self, peer: PeerId, stream: Stream, session: Session, chains: Chains, counts: Counts
+    ) -> None:
+        self.inlet = Inlet(chains, self._took)
+        self.counts = counts
+        self._chains = chains
         self.peer = peer
         self.stream = stream
         self.session = session
         self.bell = trio.Event()
         self.listed = False
+        self.tried: set[bytes] = set()
+        """Sealed chains that were asked for here."""
 
     def ring(self) -> None:
         self.bell.set()
+
+    def _took(self, digest: Digest, size: int) -> None:
+        session = self.session
+        session.consumed(size)
+        for author, from_seq in digest.astray.items():
+            if from_seq == self._chains.head_seq(author):
+                # It does not link to our head: the peer holds another entry there.
+                session.bisect(author, from_seq)
+            else:
+                session.stop(author)
+        for author in digest.stopped:
+            session.stop(author)
+        self.counts.received += digest.appended + digest.repeated
+        self.counts.repeated += digest.repeated
+        self.ring()
 
 
 @dataclass(slots=True)
@@ -89,11 +123,14 @@ class Replication:
         self._chains = chains
         self._network_id = network_id
         self._interest = interest
+        self.counts = Counts()
         self._links: dict[PeerId, _Link] = {}
         self._eager: dict[bytes, PeerId] = {}
         self._behind: dict[bytes, _Behind] = {}
         network.handle(SYNC_PROTOCOL, self._serve)
         chains.on_heads(self._heads_changed)
+        chains.on_records(self._look_for_debts)
+        chains.on_bulk(self._look_after_bulk)
 
     @property
     def synced_peers(self) -> Mapping[PeerId, bool]:
@@ -171,7 +208,7 @@ class Replication:
         session = Session(
             self._network_id, self._chains.heads, self._interest, at_ms=self._chains.now_ms()
         )
-        link = _Link(stream.peer, stream, session)
+        link = _Link(stream.peer, stream, session, self._chains, self.counts)
         former = self._links.get(link.peer)
         if former is not None:
             self._drop(former)
@@ -185,8 +222,10 @@ class Replication:
                 await former.stream.reset()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, link, nursery.cancel_scope)
+                nursery.start_soon(link.inlet.run, nursery.cancel_scope)
                 try:
                     await self._read(link)
+                    await link.inlet.settled()
                 except RemoteError as error:
                     fault = error
                 except LocalError as error:
@@ -197,6 +236,14 @@ class Replication:
             self._drop(link)
             with trio.CancelScope(shield=True):
                 await stream.reset()
+        match link.inlet.fault:
+            case RemoteError() as refused:
+                # What it sent weighs more than how it left.
+                raise refused
+            case LocalError() as failed if fault is None:
+                log.warning("sync with %s: %s", link.peer, failed)
+            case _:
+                pass
         if fault is not None:
             raise fault
 
@@ -213,11 +260,21 @@ class Replication:
         try:
             while True:
                 link.bell = trio.Event()
+                runs = 0
                 while (wanted := session.next_wanted()) is not None:
-                    records = self._chains.reader.run(
-                        wanted.author, wanted.from_seq, wanted.to_seq, wanted.max_bytes
-                    )
-                    session.send_entries(wanted.author, records)
+                    try:
+                        packed = self._chains.reader.packed_run(
+                            wanted.author, wanted.from_seq, wanted.to_seq, wanted.max_bytes
+                        )
+                    except DamagedError as error:
+                        log.warning("%s", error)
+                        await self._quarantine(wanted.author)
+                        scope.cancel()
+                        return
+                    session.send_entries(wanted.author, packed)
+                    runs += 1
+                    if runs % RUNS_BETWEEN_LOOKS == 0:
+                        await trio.lowlevel.checkpoint()
                 if piece := session.data_to_send():
                     await link.stream.send_all(piece)
                 elif not session.is_over:
@@ -230,6 +287,15 @@ class Replication:
         except LocalError as error:
             log.warning("sync with %s: %s", link.peer, error)
             scope.cancel()
+
+    async def _quarantine(self, author: bytes) -> None:
+        """Let go of what is damaged on disk, and of every session that knew of it.
+
+        New sessions begin with the heads that are left, and so fetch the rest again.
+        """
+        await self._chains.quarantine(author)
+        for link in list(self._links.values()):
+            await link.stream.reset()
 
     async def _read(self, link: _Link) -> None:
         session = link.session
@@ -247,6 +313,9 @@ class Replication:
         self, link: _Link, event: Event
     ) -> None:
         session = link.session
+        if not isinstance(event, Received | CanFetch | Met | ListRead):
+            # What follows from it depends on what is held.
+            await link.inlet.settled()
         match event:
             case Met(at_ms=at_ms):
                 self._chains.clock_guard.heard(link.peer, at_ms)
@@ -256,18 +325,8 @@ class Replication:
                 link.listed = True
             case CanFetch(author=author):
                 self._can_fetch(link, author)
-            case Received(records=records, size=size):
-                outcomes = await self._chains.admit(records, Check.RUNS)
-                session.consumed(size)
-                for record, outcome in zip(records, outcomes, strict=True):
-                    author = record.entry.author
-                    if isinstance(outcome, Missing) and outcome.from_seq == self._chains.head_seq(
-                        author
-                    ):
-                        # It does not link to our head: the peer holds another entry there.
-                        session.bisect(author, outcome.from_seq)
-                    elif isinstance(outcome, Frozen | Fork | Missing):
-                        session.stop(author)
+            case Received():
+                link.inlet.put(event)
             case HeadConflict(author=author, seq=seq):
                 if not self._chains.is_frozen(author):
                     session.bisect(author, seq)
@@ -303,10 +362,39 @@ class Replication:
             return False
         if self._chains.is_frozen(author) or session.is_asking(author) or not session.can_ask:
             return False
+        if author in self._chains.sealed:
+            # What lies above a seal and binds nobody is refused from every peer alike.
+            if author in link.tried:
+                return False
+            link.tried.add(author)
         session.follow(author, self._chains.head_seq(author) + 1)
         self._eager[author] = link.peer
         link.ring()
         return True
+
+    def _look_for_debts(self, records: Iterable[Record]) -> None:
+        """Ask for sealed chains again when somebody names an entry that is not held.
+
+        It may lie above the seal, where only what others rely on is taken.
+        """
+        sealed = self._chains.sealed
+        if not sealed or not any(
+            self._chains.reader.record(ref) is None
+            for record in records
+            if record.entry.body.type in TRADE_TYPES
+            for ref in record.entry.body.refs
+        ):
+            return
+        self._ask_again(sealed)
+
+    async def _look_after_bulk(self, _places: Places) -> None:
+        self._ask_again(self._chains.sealed)
+
+    def _ask_again(self, authors: Iterable[bytes]) -> None:
+        for author in list(authors):
+            for link in self._links.values():
+                link.tried.discard(author)
+            self._find_eager(author)
 
     def _find_eager(self, author: bytes, besides: PeerId | None = None) -> None:
         for peer, link in self._links.items():

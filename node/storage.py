@@ -16,12 +16,27 @@ from passby.ledger.ingest import Check
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.store import Reader, Store
 from passby.ledger.store_sqlite import SqliteStore
+from passby.node.bulk import BulkHelper
 from passby.node.head_guard import NAME as GUARD_NAME
 from passby.node.head_guard import HeadGuard, machine_id
-from passby.node.writer import Admission, Call, Composer, NoGuard, OwnAppend, Request, Writer
+from passby.node.writer import (
+    Admission,
+    Call,
+    Composer,
+    Intake,
+    NoGuard,
+    OwnAppend,
+    Request,
+    Writer,
+)
 from passby.protocol.entry import Record
 from passby.protocol.errors import RefusedError
-from passby.protocol.limits import WRITE_GROUP_MAX, WRITE_GROUP_RECORDS_MAX, WRITES_WAITING_MAX
+from passby.protocol.limits import (
+    BULK_IDLE_S,
+    WRITE_GROUP_MAX,
+    WRITE_GROUP_RECORDS_MAX,
+    WRITES_WAITING_MAX,
+)
 
 T = TypeVar("T")
 SWITCH_INTERVAL_S: Final = 1e-4
@@ -43,6 +58,7 @@ class Storage:
         self._opened = trio.Event()
         self._failure: Exception | None = None
         self._stopping = False
+        self._helper = BulkHelper(path)
         self._writer: Writer | None = None
         self._reader: Reader | None = None
 
@@ -68,6 +84,18 @@ class Storage:
         """
         return await self._do(Admission(records, check))
 
+    async def take(self, frames: Sequence[bytes]) -> Intake:
+        """Judge and store frames that a peer sent, up to the first that is refused.
+
+        Much at once is taken in by a process of its own.
+
+        Raises:
+            LocalError: the disk is full or failing; nothing is stored.
+        """
+        intake = Intake(frames)
+        await self._do(intake)
+        return intake
+
     async def append(self, author: bytes, make: Composer) -> list[Record]:
         """Store what `make` composes on the author's own chain; on disk when this returns.
 
@@ -88,6 +116,18 @@ class Storage:
             LocalError: the disk is full or failing; or what `work` raises.
         """
         return await self._do(Call(work))
+
+    async def quarantine(self, author: bytes) -> Head | None:
+        """Set aside what of the author's chain is damaged; return the head that is left.
+
+        Raises:
+            LocalError: the file is too broken for that, or cannot be written.
+        """
+        return await self.call(lambda _: self._quarantine(author))
+
+    def _quarantine(self, author: bytes) -> Head | None:
+        assert self._writer is not None, "storage is not open"
+        return self._writer.quarantine(author)
 
     async def vouch(self, head: Head) -> None:
         """Lift the refusal to append: `head` is certain to be the newest own entry there is.
@@ -140,7 +180,7 @@ class Storage:
             return
         guard = HeadGuard(self._guard_path, self._machine)
         try:
-            self._writer = Writer(store, guard, self._own)
+            self._writer = Writer(store, guard, self._own, self._helper)
         except Exception as error:  # noqa: BLE001  # raised again by `start`
             self._open_failed(error)
         else:
@@ -148,6 +188,8 @@ class Storage:
             for group in self._groups():
                 self._writer.serve(group)
         finally:
+            # First: it must not outlive the lock on the home.
+            self._helper.stop()
             guard.close()
             store.close()
 
@@ -155,11 +197,20 @@ class Storage:
         self._failure = error
         self._token.run_sync_soon(self._opened.set)
 
+    def _next(self) -> Request[Any] | None:
+        """Return the next request; while nobody has any, let the helper go."""
+        if self._helper.is_running:
+            try:
+                return self._queue.get(timeout=BULK_IDLE_S)
+            except Empty:
+                self._helper.stop()
+        return self._queue.get()
+
     def _groups(self) -> Iterator[list[Request[Any]]]:
         """Yield what is waiting, as far as one transaction goes, until told to stop."""
-        while (request := self._queue.get()) is not None:
+        while (request := self._next()) is not None:
             group = [request]
-            size = len(request.records)
+            size = request.weight
             with suppress(Empty):
                 while len(group) < WRITE_GROUP_MAX and size < WRITE_GROUP_RECORDS_MAX:
                     another = self._queue.get_nowait()
@@ -167,7 +218,7 @@ class Storage:
                         yield group
                         return
                     group.append(another)
-                    size += len(another.records)
+                    size += another.weight
             yield group
 
 
@@ -187,9 +238,19 @@ class InlineStorage:
         """As `Storage.admit`."""
         return await self._do(Admission(records, check))
 
+    async def take(self, frames: Sequence[bytes]) -> Intake:
+        """As `Storage.take`."""
+        intake = Intake(frames)
+        await self._do(intake)
+        return intake
+
     async def append(self, author: bytes, make: Composer) -> list[Record]:
         """As `Storage.append`."""
         return await self._do(OwnAppend(author, make))
+
+    async def quarantine(self, author: bytes) -> Head | None:
+        """As `Storage.quarantine`."""
+        return await self.call(lambda _: self._writer.quarantine(author))
 
     async def call(self, work: Callable[[Store], T]) -> T:
         """As `Storage.call`."""

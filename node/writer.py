@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from passby.ledger.chain import Append, Head, Outcome
-from passby.ledger.frames import Digest, Frames, Places
+from passby.ledger.frames import Digest, Frames, Places, news_in, places_in
 from passby.ledger.ingest import Batch, Check, Overlay, View, admit
+from passby.ledger.salvage import sound_to
 from passby.ledger.store import Store
 from passby.protocol.entry import Record
 from passby.protocol.errors import LocalError, RefusedError
@@ -97,6 +98,11 @@ class Request(Generic[T]):
         """Those to judge, for reading ahead what they depend on."""
         return ()
 
+    @property
+    def weight(self) -> int:
+        """About how many records these are, without decoding any."""
+        return len(self.records)
+
     def judge(self, view: Overlay) -> Batch:
         """Return what to write; nothing in `view` changes."""
         raise NotImplementedError
@@ -144,9 +150,9 @@ class Intake(Request[Digest]):
         super().__init__()
         self.frames = frames
         self.fresh: list[Record] = []
-        """What was appended, where this process did it."""
+        """Records that are new or whose payload is, unless they are too many to be told of each."""
         self.places: Places | None = None
-        """What was appended is about, where another process did it."""
+        """What the new records speak of, where they are so many."""
         self._read: Frames | None = None
 
     @property
@@ -155,17 +161,27 @@ class Intake(Request[Digest]):
         return sum(map(len, self.frames))
 
     @property
+    def weight(self) -> int:
+        """As `Request.weight`."""
+        return self.size // 256 + 1
+
+    @property
     def records(self) -> Sequence[Record]:
-        """What the frames hold, as far as they can be read; decoded once."""
+        """What the frames hold, as far as they can be read."""
+        return self._decoded().records
+
+    def _decoded(self) -> Frames:
         if self._read is None:
             self._read = Frames(self.frames)
-        return self._read.records
+        return self._read
 
     def judge(self, view: Overlay) -> Batch:
         """As `Request.judge`."""
-        assert self._read is not None, "judged before it was read"
-        batch, digest = self._read.judge(view)
-        self.fresh = [appended.record for appended in batch.appended]
+        batch, digest = self._decoded().judge(view)
+        if self.size < BULK_MIN:
+            self.fresh = news_in(batch)
+        else:
+            self.places = places_in(batch)
         self.settle(digest)
         return batch
 
@@ -244,6 +260,23 @@ class Writer:
             )
         self._guard.renew(held)
         self.refusal = None
+
+    def quarantine(self, author: bytes) -> Head | None:
+        """Set aside what of the author's chain is damaged, and all behind it; return its head.
+
+        Sync fetches it again. Damage to the own chain refuses every append until neighbours
+        have given back the entry that the guard names.
+
+        Raises:
+            LocalError: the file is too broken for that, or cannot be written.
+        """
+        head = self._store.head(author)
+        sound = sound_to(self._store, author)
+        if head is None or sound < head.seq:
+            self._store.cut(author, sound, "not what was written")
+        if author == self._own:
+            self._look_again()
+        return self._store.head(author)
 
     def serve(self, requests: Sequence[Request[Any]]) -> None:
         """Serve all and tell each; what can share a transaction does."""

@@ -26,7 +26,7 @@ from typing import Final, TypeVar, assert_never
 import msgspec
 
 from passby.protocol.codec import encode_uvarint
-from passby.protocol.entry import ENTRY_MAX, SALT_BYTES, Record, read_records
+from passby.protocol.entry import ENTRY_MAX, SALT_BYTES
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import (
     CREDIT_GRANT_MIN,
@@ -41,6 +41,7 @@ from passby.protocol.limits import (
     SMALL_FRAMES_MAX,
     WANTS_PER_FRAME_MAX,
 )
+from passby.protocol.packed import Place, places
 
 VERSION: Final = 1
 ID_SHORT: Final = 8
@@ -134,9 +135,13 @@ class Wants(msgspec.Struct, frozen=True):
 
 
 class Entries(msgspec.Struct, frozen=True):
-    """Records, in order within each chain; their `size` together is what they cost in credit."""
+    """Records in order within each chain, not decoded, and where they lie in the bytes.
 
-    records: tuple[Record, ...]
+    Their `size` together is what they cost in credit.
+    """
+
+    packed: bytes
+    places: tuple[Place, ...]
     size: int
 
 
@@ -243,13 +248,13 @@ def _read_wants(body: bytes) -> Wants:
 
 
 def _read_entries(body: bytes) -> Entries:
-    records = read_records(body, ENTRIES_PER_FRAME_MAX)
-    if not records:
+    found = places(body, ENTRIES_PER_FRAME_MAX)
+    if not found:
         raise RemoteError(Code.MALFORMED, "ENTRIES without any")
-    size = sum([record.size for record in records])
+    size = sum([place.size for place in found])
     if size > ENTRIES_MAX:
         raise RemoteError(Code.TOO_LARGE, f"records of {size} bytes in one frame")
-    return Entries(tuple(records), size)
+    return Entries(body, tuple(found), size)
 
 
 def _read_end(body: bytes) -> End:

@@ -25,11 +25,12 @@ from passby.ledger.sync_events import (
     Met,
     Received,
 )
-from passby.protocol.entry import Body, Record, payload_hash, sign
+from passby.protocol.entry import Body, Record, payload_hash, read_records, sign
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import SigningKey
 from passby.protocol.limits import CREDIT_MAX, FRAME_MAX, OUTGOING_MAX, STREAM_WRITE_MAX
 from passby.protocol.messages import Hello, Want, Wants, encode_message
+from passby.protocol.packed import places
 
 NETWORK = b"n" * 32
 KEYS = [SigningKey(bytes([number]) * 32) for number in range(8)]
@@ -96,7 +97,7 @@ class Node:
                         self.fetch(more)
                 case Received():
                     assert self.session.in_flight <= CREDIT_MAX
-                    self.append(list(event.records))
+                    self.append(read_records(event.packed, event.count))
                     self.session.consumed(event.size)
                 case HeadConflict():
                     self.session.bisect(event.author, event.seq)
@@ -121,7 +122,9 @@ class Node:
         while (wanted := self.session.next_wanted()) is not None:
             self.session.send_entries(
                 wanted.author,
-                self.store.run(wanted.author, wanted.from_seq, wanted.to_seq, wanted.max_bytes),
+                self.store.packed_run(
+                    wanted.author, wanted.from_seq, wanted.to_seq, wanted.max_bytes
+                ),
             )
             built = len(self.session._out) + self.session._serving.built
             assert built <= OUTGOING_MAX + FRAME_MAX
@@ -362,7 +365,7 @@ def test_credit_is_never_exceeded_and_comes_back() -> None:
     under_way = sum(event.size for event in held)
     assert CREDIT_MAX - 2 * FRAME_MAX < under_way <= CREDIT_MAX
     for event in held:
-        right.append(list(event.records))
+        right.append(read_records(event.packed, event.count))
         right.session.consumed(event.size)
     right.take_events = right_take  # type: ignore[method-assign]  # it goes on
     talk(left, right)
@@ -453,9 +456,9 @@ def test_a_frame_holds_at_most_one_run_of_each_author() -> None:
     talk(left, right)
     for event in right.seen:
         if isinstance(event, Received):
-            authors = [record.entry.author for record in event.records]
+            authors = [place.author for place in places(event.packed, event.count)]
             assert all(authors.count(author) <= 256 for author in set(authors))
-    sizes = [len(event.records) for event in right.seen if isinstance(event, Received)]
+    sizes = [event.count for event in right.seen if isinstance(event, Received)]
     assert sizes == [250 + 10, 250, 100]
 
 

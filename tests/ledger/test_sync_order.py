@@ -262,7 +262,7 @@ def test_sending_what_is_not_wanted_next_is_our_own_bug() -> None:
     hear(session, SAID[Kind.WANT])
     assert session.next_wanted() is not None
     with pytest.raises(ValueError, match="next"):
-        session.send_entries(A, [record(2)])
+        session.send_entries(A, [encode_record(record(2))])
 
 
 @given(st.lists(st.one_of(st.sampled_from(sorted(SAID.values())), st.binary(max_size=60))))
@@ -273,7 +273,7 @@ def test_whatever_a_peer_sends_is_events_or_a_remote_error(parts: list[bytes]) -
         for part in parts:
             hear(session, part)
             while (wanted := session.next_wanted()) is not None:
-                session.send_entries(wanted.author, [record(wanted.from_seq)])
+                session.send_entries(wanted.author, [encode_record(record(wanted.from_seq))])
             while session.data_to_send():
                 pass
     except RemoteError:

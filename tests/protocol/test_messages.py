@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passby.protocol.codec import encode_uvarint
-from passby.protocol.entry import Body, Record, encode_record, payload_hash, sign
+from passby.protocol.entry import Body, Record, encode_record, payload_hash, read_records, sign
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import SigningKey
 from passby.protocol.limits import (
@@ -84,11 +84,15 @@ def test_every_message_has_its_one_encoding(message: Message, wire: str) -> None
 
 def test_entries_are_framed_records() -> None:
     body = encode_record(RECORD)
-    assert taken(frame(Kind.ENTRIES, body * 2)) == [Entries((RECORD, RECORD), 2 * RECORD.size)]
+    (found,) = taken(frame(Kind.ENTRIES, body * 2))
+    assert isinstance(found, Entries)
+    assert found.size == 2 * RECORD.size
+    assert [(each.author, each.seq) for each in found.places] == [(RECORD.entry.author, 1)] * 2
+    assert read_records(found.packed, 2) == [RECORD, RECORD]
 
 
 def test_entries_and_unknown_messages_are_not_encoded_twice() -> None:
-    for message in (Entries((RECORD,), 1), Unknown(99, 0)):
+    for message in (Entries(b"", (), 1), Unknown(99, 0)):
         with pytest.raises(ValueError, match="frame"):
             encode_message(message)
 
