@@ -21,7 +21,7 @@ from passby.protocol.errors import Exit, LocalError, RefusedError
 @click.option("--amount", metavar="AMOUNT", help="How much of it; all that is left unless told.")
 @click.option("--for", "request", metavar="REQUEST", help="The request of yours that it fulfils.")
 @click.option("--by", metavar="TIME", help="Hand-over at the latest then.")
-@click.option("--text", metavar="TEXT", help="A word to go with it.")
+@click.option("--text", metavar="TEXT", help="A word to go with it, for the other side alone.")
 @click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
 def propose_command(
     session: Session,
@@ -118,7 +118,7 @@ def receive_command(
 
 @command("cancel", 'passby cancel 5c77aa01 --reason "found one at home"')
 @click.argument("trade")
-@click.option("--reason", metavar="TEXT", help="A word for the other side.")
+@click.option("--reason", metavar="TEXT", help="A word for the other side alone.")
 def cancel_command(session: Session, *, trade: str, reason: str | None) -> None:
     """Step back from a trade. While that is still lawful; what was set aside is free again."""
     body = {"reason": reason} if reason else {}
