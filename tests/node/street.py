@@ -61,6 +61,7 @@ class Household:
         self.home = home
         self.network_id = network_id
         self.key = SigningKey(sha256(name.encode()).digest())
+        self.root = SigningKey(sha256(b"root" + name.encode()).digest())
         self.store = MemoryStore()
         self.clock = street.clock
         self.address = ""
@@ -74,8 +75,7 @@ class Household:
         self.address = self.network.addresses()[0]
 
     async def _live(self, *, task_status: trio.TaskStatus[None]) -> None:
-        root = SigningKey(sha256(b"root" + self.name.encode()).digest())
-        certificate = Certificate.issue(root, self.key.public, machine_clock())
+        certificate = Certificate.issue(self.root, self.key.public, machine_clock())
         identity = Identity(
             self.key, self.name, certificate.raw, bytes(16), sha256(self.key.public).digest()
         )
@@ -182,10 +182,17 @@ class Street:
         return found
 
     async def open(
-        self, name: str, *, home: int = HOME, network_id: bytes = NETWORK_ID
+        self,
+        name: str,
+        *,
+        home: int = HOME,
+        network_id: bytes = NETWORK_ID,
+        of: Household | None = None,
     ) -> Household:
-        """Open one that knows nobody yet."""
+        """Open one that knows nobody yet, or a further device `of` a person."""
         household = Household(self, name, home, network_id)
+        if of is not None:
+            household.root = of.root
         await household.start()
         return household
 

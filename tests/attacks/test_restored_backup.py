@@ -1,0 +1,202 @@
+"""Attack 20: an old copy of a node comes back to life, by accident or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.ledger.authors import CELL, NOW_MS, UNTIL_MS
+from tests.node.networks import MemoryMaker, eventually
+from tests.node.street import Household, street
+
+from passby.ledger.draft import Draft, compose
+from passby.ledger.ingest import View
+from passby.ledger.reader_sqlite import SqliteReader
+from passby.node.backup import Backup
+from passby.node.cli import run
+from passby.node.config import Config
+from passby.node.home import Home
+from passby.node.participant import Identity
+from passby.node.storage import open_storage
+from passby.protocol.entry import Record
+from passby.protocol.errors import LocalError, RefusedError, UsageError
+from passby.protocol.keys import Certificate, root_from_words
+from passby.protocol.types import EntryType
+
+CONFIG = Config(name="Anna", cell="881969c9b7fffff", bootstrap=("/ip4/10.0.0.1/tcp/1/p2p/x",))
+WISH = Draft(EntryType.REQUEST, facts=(CELL, UNTIL_MS), payload=b"\x80")
+Capture = pytest.CaptureFixture[str]
+
+
+def made(path: Path) -> tuple[Home, str]:
+    return Home.create(path, CONFIG, now_ms=NOW_MS)
+
+
+async def say(home: Home, count: int = 1) -> list[Record]:
+    """Append to the chain of a home's device, as its daemon would."""
+    key = home.ledger_key()
+    identity = Identity(key, "Anna", home.certificate, home.certificate_salt, bytes(32))
+
+    def make(view: View) -> list[Record]:
+        opening = [] if view.head(key.public) else [identity.genesis()]
+        return compose(key, view, [*opening, *[WISH] * count], NOW_MS, os.urandom)
+
+    async with open_storage(home.database_path, key.public) as storage:
+        return await storage.append(key.public, make)
+
+
+def keep(database: Path, folder: Path) -> None:
+    """Copy a database with its log into a folder."""
+    folder.mkdir()
+    for file in database.parent.glob(f"{database.name}*"):
+        shutil.copy(file, folder)
+
+
+def put_back(database: Path, folder: Path) -> None:
+    """Put what `keep` copied in place of the database; nothing where there is no folder."""
+    for file in database.parent.glob(f"{database.name}*"):
+        file.unlink()
+    for file in folder.glob("*"):
+        shutil.copy(file, database.parent)
+
+
+# --- by passby backup and restore ----------------------------------------------------------
+async def test_a_restore_is_a_new_device_that_holds_the_old_chain(tmp_path: Path) -> None:
+    home, words = made(tmp_path / "home")
+    records = await say(home, 300)
+    root = root_from_words(words)
+    data = Backup.of(home, ["/ip4/10.0.0.2/tcp/1/p2p/y"], NOW_MS).seal()
+    await say(home, 5)
+    backup = Backup.open(data, root)
+    again, count = backup.restore(tmp_path / "again", root, NOW_MS + 1)
+    assert count == 301
+    assert again.ledger_seed != home.ledger_seed
+    assert again.transport_seed != home.transport_seed
+    certificate = Certificate.parse(again.certificate)
+    assert certificate.root == root.public
+    assert certificate.device == again.ledger_key().public != home.ledger_key().public
+    assert again.config().bootstrap == ("/ip4/10.0.0.1/tcp/1/p2p/x", "/ip4/10.0.0.2/tcp/1/p2p/y")
+    reader = SqliteReader.open(again.database_path)
+    old = reader.head(home.ledger_key().public)
+    assert old is not None
+    assert (old.seq, old.id) == (301, records[-1].entry.id)
+    assert reader.person_of(home.ledger_key().public) == root.public
+    reader.close()
+    (genesis, _) = await say(again)
+    assert genesis.entry.seq == 1
+    assert genesis.entry.author == again.ledger_key().public
+
+
+async def test_no_key_and_no_guard_is_in_a_backup(tmp_path: Path) -> None:
+    home, words = made(tmp_path / "home")
+    await say(home)
+    data = Backup.of(home, [], NOW_MS).seal()
+    plain = root_from_words(words).unseal(data[len(b"passby backup 1\n") :])
+    assert plain is not None
+    for secret in (home.ledger_seed, home.transport_seed):
+        assert secret not in plain
+        assert secret.hex().encode() not in plain
+    assert (home.path / "head.guard").read_bytes()[:100] not in plain
+    assert CONFIG.name.encode() not in data
+
+
+async def test_only_the_persons_words_open_a_backup(tmp_path: Path) -> None:
+    home, words = made(tmp_path / "home")
+    _, others = made(tmp_path / "other")
+    data = Backup.of(home, [], NOW_MS).seal()
+    with pytest.raises(UsageError, match="do not open"):
+        Backup.open(data, root_from_words(others))
+    for at in (20, len(data) // 2, len(data) - 1):
+        bent = bytearray(data)
+        bent[at] ^= 1
+        with pytest.raises(LocalError):
+            Backup.open(bytes(bent), root_from_words(words))
+    with pytest.raises(UsageError, match="no passby backup"):
+        Backup.open(b"x" * 99, root_from_words(words))
+
+
+def test_backup_and_restore_from_the_command_line(tmp_path: Path, capsys: Capture) -> None:
+    home, words = made(tmp_path / "home")
+    file, sheet, again = tmp_path / "anna.backup", tmp_path / "words", tmp_path / "again"
+    sheet.write_text(words)
+    assert run(["--home", str(home.path), "backup", str(file)]) == 0
+    assert run(["--home", str(home.path), "backup", str(file), "--json"]) == 0
+    assert file.stat().st_mode & 0o077 == 0
+    capsys.readouterr()
+    restore = ["restore", str(file), "--words-file", str(sheet), "--json", "--home"]
+    assert run([*restore, str(again)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["replaces"] == home.ledger_key().public.hex()
+    assert told["author"] == Home.open(again).ledger_key().public.hex()
+    assert run([*restore, str(home.path)]) == 4
+    sheet.write_text(" ".join(["abandon"] * 24))
+    assert run([*restore, str(tmp_path / "third")]) == 2
+    assert not (tmp_path / "third").exists()
+    precious = tmp_path / "thesis"
+    precious.write_text("years of work")
+    assert run(["--home", str(home.path), "backup", str(precious)]) == 2
+    assert precious.read_text() == "years of work"
+
+
+# --- by copying the folder -----------------------------------------------------------------
+async def test_a_home_copied_byte_for_byte_refuses_to_append(tmp_path: Path) -> None:
+    home, _ = made(tmp_path / "home")
+    await say(home)
+    shutil.copytree(home.path, tmp_path / "copy")
+    with pytest.raises(RefusedError, match="is a copy"):
+        await say(Home.open(tmp_path / "copy"))
+    await say(home)
+
+
+async def test_keys_alone_do_not_begin_a_second_chain(tmp_path: Path) -> None:
+    home, _ = made(tmp_path / "home")
+    await say(home)
+    for gone in ("passby.db", "passby.db-wal", "passby.db-shm", "head.guard"):
+        (home.path / gone).unlink(missing_ok=True)
+    with pytest.raises(RefusedError, match="is gone"):
+        await say(home)
+
+
+async def test_an_old_ledger_beside_the_newer_guard_refuses_to_append(tmp_path: Path) -> None:
+    home, _ = made(tmp_path / "home")
+    await say(home)
+    keep(home.database_path, tmp_path / "old")
+    await say(home, 3)
+    put_back(home.database_path, tmp_path / "old")
+    with pytest.raises(RefusedError, match="ends at entry 2, though 5 were written"):
+        await say(home)
+
+
+# --- and back, with the neighbours' help -----------------------------------------------------
+@pytest.mark.parametrize("lost", ["some", "all"])
+async def test_neighbours_give_the_lost_entries_back_and_the_chain_goes_on(
+    tmp_path: Path, lost: str
+) -> None:
+    async with street(MemoryMaker(), tmp_path) as lane:
+        anna, bo = await lane.settle("anna", "bo")
+        await anna.list(name="Before")
+        await anna.stop()
+        database = tmp_path / "anna.db"
+        keep(database, tmp_path / "old")
+        await anna.start()
+        await anna.join(bo)
+        after = [await anna.list(name=f"After {number}") for number in range(3)]
+        await eventually(lambda: all(bo.has_lot(lot) for lot in after))
+        await anna.stop()
+        put_back(database, tmp_path / ("old" if lost == "some" else "nothing"))
+        await anna.start()
+        with pytest.raises(RefusedError, match="though 5 were written"):
+            await anna.list(name="Too early")
+        await anna.join(bo)
+        await eventually(lambda: seq(anna) == 5)
+        last = await anna.list(name="And on")
+        await eventually(lambda: bo.has_lot(last))
+        assert seq(bo, anna) == 6
+        assert bo.participant.chains.reader.frozen() == {}
+
+
+def seq(holder: Household, of: Household | None = None) -> int:
+    return holder.participant.chains.head_seq((of or holder).author)

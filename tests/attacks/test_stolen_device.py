@@ -1,0 +1,80 @@
+"""Attack 21: a device is stolen with its key, and whoever has it goes on in its owner's name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.node.networks import MemoryMaker, eventually
+from tests.node.street import Household, Street, street
+
+from passby.ledger.draft import Draft
+from passby.protocol.errors import RefusedError
+from passby.protocol.payloads import Stated, encode_payload
+from passby.protocol.statements import Seal
+from passby.protocol.types import EntryType
+
+
+@pytest.fixture
+async def lane() -> AsyncIterator[Street]:
+    async with street(MemoryMaker()) as here:
+        yield here
+
+
+async def seal(lost: Household, by: Household, seq: int) -> None:
+    """Let another device of the person carry the seal of the lost one."""
+    await eventually(lambda: by.participant.chains.head_seq(lost.author) >= seq)
+    last = by.participant.chains.reader.record_at(lost.author, seq)
+    assert last is not None
+    made = Seal.issue(lost.root, lost.author, seq, last.entry.id, by.clock())
+    draft = Draft(EntryType.STATEMENT, payload=encode_payload(Stated(made.raw)))
+    await by.participant.say([draft])
+
+
+async def test_what_a_stolen_device_says_after_the_seal_is_taken_by_nobody(lane: Street) -> None:
+    phone, bo, cleo = await lane.settle("phone", "bo", "cleo")
+    laptop = await lane.open("laptop", of=phone)
+    await laptop.join(phone, bo)
+    lot = await phone.list()
+    await eventually(lambda: bo.has_lot(lot) and cleo.has_lot(lot))
+    await seal(phone, laptop, 2)
+    for other in (bo, cleo, laptop):
+        await eventually(lambda other=other: not other.has_lot(lot))  # type: ignore[misc]  # bound early
+        assert other.participant.chains.reader.sealed() == {phone.author: 2}
+        with pytest.raises(RefusedError, match="sealed its chain"):
+            await other.participant.desk.propose(lot, 100)
+
+
+async def test_a_thief_who_keeps_the_device_off_the_net_cannot_go_on_later(lane: Street) -> None:
+    phone, bo = await lane.settle("phone", "bo")
+    laptop = await lane.open("laptop", of=phone)
+    await laptop.join(bo)
+    lot = await phone.list()
+    await eventually(lambda: bo.has_lot(lot))
+    await phone.network.disconnect(bo.network.peer_id)
+    false = await phone.list(name="Not mine to give")
+    await seal(phone, laptop, 2)
+    await eventually(lambda: not bo.has_lot(lot))
+    await phone.join(bo)
+    later = await laptop.list(name="Honest goods")
+    await eventually(lambda: bo.has_lot(later))
+    # The phone itself hears of the seal, and says nothing more.
+    await eventually(lambda: phone.participant.chains.is_closed(phone.author))
+    with pytest.raises(RefusedError, match="has ended"):
+        await phone.list(name="Too late")
+    assert not bo.has_lot(false)
+    assert bo.participant.chains.head_seq(phone.author) == 2
+
+
+async def test_a_thief_cannot_seal_what_it_holds_no_words_for(lane: Street) -> None:
+    phone, bo, thief = await lane.settle("phone", "bo", "thief")
+    lot = await phone.list()
+    await eventually(lambda: bo.has_lot(lot) and thief.has_lot(lot))
+    genesis = thief.participant.chains.reader.record_at(phone.author, 1)
+    assert genesis is not None
+    forged = Seal.issue(thief.root, phone.author, 1, genesis.entry.id, thief.clock())
+    draft = Draft(EntryType.STATEMENT, payload=encode_payload(Stated(forged.raw)))
+    (carried,) = await thief.participant.say([draft])
+    await eventually(lambda: bo.participant.chains.head_seq(thief.author) >= carried.entry.seq)
+    assert bo.has_lot(lot)
+    assert bo.participant.chains.reader.sealed() == {}
