@@ -131,15 +131,21 @@ def heals(heal: Heal, evidence: Evidence | None, held: Iterable[Entry]) -> bool:
         evidence: what its author is proven false by.
         held: the chain's entries at and above the heal's seq, as far as they are held.
     """
-    if evidence is None or evidence.proof is not Proof.FORK or evidence.seq != heal.seq:
-        return False
-    sides = [element for element in evidence.elements if element]
-    if not any(side[0].id == heal.id for side in sides):
-        return False
-    abandoned = [entry for side in sides if side[0].id != heal.id for entry in side]
     branch = list(held)
-    if branch and branch[0].id != heal.id:
-        abandoned += branch
+    holds_kept = bool(branch) and branch[0].id == heal.id
+    if evidence is None:
+        return holds_kept
+    if evidence.proof is not Proof.FORK or evidence.seq < heal.seq:
+        return False
+    abandoned = [] if holds_kept else branch
+    if evidence.seq == heal.seq:
+        sides = [element for element in evidence.elements if element]
+        if not any(side[0].id == heal.id for side in sides):
+            return False
+        abandoned += [entry for side in sides if side[0].id != heal.id for entry in side]
+    elif not abandoned:
+        # The kept branch forked again, or what turned up of the other one binds somebody.
+        return False
     return may_be_abandoned(entry.body.type for entry in abandoned)
 
 

@@ -127,6 +127,10 @@ class MemoryStore:
         held = self.record_at(author, heal.seq) if heal is not None else None
         if heal is not None and held is not None and held.entry.id != heal.id:
             self.cut(author, heal.seq - 1, ABANDONED)
+            # A proof from further up has one side in the branch that was given up.
+            if author in self._evidence and self._evidence[author].seq > heal.seq:
+                del self._evidence[author]
+            self._roots.look_again(author)
 
     def _append(self, record: Record, *, checked: bool) -> None:
         entry = record.entry

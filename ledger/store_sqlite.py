@@ -430,12 +430,18 @@ class SqliteStore(SqliteReader):
         held = self.record_at(author, heal.seq) if heal is not None else None
         if heal is not None and held is not None and held.entry.id != heal.id:
             self._cut(author, heal.seq - 1, ABANDONED)
+            # A proof from further up has one side in the branch that was given up.
+            self._db.execute(
+                "DELETE FROM evidence WHERE author = ? AND seq > ?", (number, heal.seq)
+            )
+            self.roots.look_again(author)
         proof = self._proof(author)
+        healed = self.roots.standing(author).heal is not None
         self._db.execute(
             "UPDATE authors SET sealed_at = ?, frozen_from = ? WHERE number = ?",
             (
                 seal.seq if seal is not None else None,
-                proof.seq if proof is not None and heal is None else None,
+                proof.seq if proof is not None and not healed else None,
                 number,
             ),
         )
