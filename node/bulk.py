@@ -16,6 +16,7 @@ daemon is safe: the helper reads the end of its input, and ends.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import select
@@ -34,7 +35,7 @@ from passby.ledger.frames import Digest, Frames, Places, places_in
 from passby.ledger.store_sqlite import SqliteStore
 from passby.node.writer import HelperGoneError
 from passby.protocol.errors import Exit, LocalError
-from passby.protocol.limits import BULK_ANSWER_S
+from passby.protocol.limits import BULK_ANSWER_S, BULK_PIPE
 
 _UP: Final = b"!"
 _length = struct.Struct(">I")
@@ -101,6 +102,10 @@ class BulkHelper:
                 bufsize=0,
             )
             os.set_blocking(self._to.fileno(), False)
+            if hasattr(fcntl, "F_SETPIPE_SZ"):
+                # Else each 64 KiB would wake this thread, which then waits for Python's lock.
+                with suppress(OSError):
+                    fcntl.fcntl(self._to, fcntl.F_SETPIPE_SZ, BULK_PIPE)
         except OSError as error:
             log.warning("the bulk helper cannot be started: %s", error)
 

@@ -18,7 +18,7 @@ from passby.ledger.ingest import Check, View
 from passby.ledger.store import Reader, Store
 from passby.node.clock import Clock
 from passby.node.clock_guard import ClockGuard
-from passby.node.writer import Intake
+from passby.node.writer import Intake, Line
 from passby.protocol.entry import Entry, Record
 from passby.protocol.keys import SigningKey
 from passby.protocol.types import EntryType
@@ -42,7 +42,7 @@ class Storage(Protocol):
     async def admit(self, records: Sequence[Record], check: Check) -> Sequence[Outcome]:
         """Judge and store what a peer sent; as `ledger.ingest.admit`."""
 
-    async def take(self, frames: Sequence[bytes]) -> Intake:
+    async def take(self, frames: Sequence[bytes], line: Line) -> Intake:
         """Judge and store frames that a peer sent; see `writer.Intake`."""
 
     async def append(self, author: bytes, make: Composer) -> list[Record]:
@@ -167,7 +167,7 @@ class Chains:
             self._restand()
         return outcomes
 
-    async def take(self, frames: Sequence[bytes]) -> Intake:
+    async def take(self, frames: Sequence[bytes], line: Line) -> Intake:
         """Judge and store frames that a peer sent, and tell where chains end now.
 
         What came in bulk is told of by `catch_up`, which whoever brings frames calls next.
@@ -175,7 +175,7 @@ class Chains:
         Raises:
             LocalError: the disk is full or failing; nothing is stored.
         """
-        intake = await self._storage.take(frames)
+        intake = await self._storage.take(frames, line)
         digest = intake.outcome()
         for author, seq in digest.proven:
             self._freeze(author, seq)

@@ -16,7 +16,7 @@ import trio
 from passby.ledger.frames import Digest
 from passby.ledger.sync_events import Received
 from passby.node.chains import Chains
-from passby.node.writer import Intake
+from passby.node.writer import Line
 from passby.protocol.errors import LocalError, RemoteError
 from passby.protocol.limits import BULK_GROUP_MAX
 
@@ -35,6 +35,7 @@ class Inlet:
         self._chains = chains
         self._heed = heed
         self._waiting: deque[Received] = deque()
+        self._line = Line()
         self._bell = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -72,35 +73,51 @@ class Inlet:
         scope.cancel()
 
     async def _take_all(self) -> None:
-        caught_up = trio.Semaphore(1)
+        # While one group is written the next stands ready, so that the disk never waits for us;
+        # and the books lag behind the ledger by no more than that.
+        under_way = trio.Semaphore(2)
+        before = trio.Event()
+        before.set()
         async with trio.open_nursery() as nursery:
-            while self._waiting and self.fault is None:
-                intake = await self._take_some()
-                if intake is not None and intake.places is not None:
-                    # The books lag behind the ledger by one transaction at most.
-                    await caught_up.acquire()
-                    nursery.start_soon(self._catch_up, intake, caught_up)
-            if self.fault is not None:
-                self._waiting.clear()
+            while True:
+                await under_way.acquire()
+                if not self._waiting or self.fault is not None:
+                    break
+                heeded = trio.Event()
+                nursery.start_soon(self._take, self._group(), before, heeded, under_way)
+                before = heeded
+        if self.fault is not None:
+            self._waiting.clear()
+        if not self._waiting:
             self._idle.set()
 
-    async def _take_some(self) -> Intake | None:
+    def _group(self) -> list[Received]:
         group: list[Received] = []
         size = 0
         while self._waiting and (not group or size + self._waiting[0].size <= BULK_GROUP_MAX):
             group.append(self._waiting.popleft())
             size += group[-1].size
-        try:
-            intake = await self._chains.take([received.packed for received in group])
-        except LocalError as error:
-            self.fault = error
-            return None
-        digest = intake.outcome()
-        self._heed(digest, size)
-        if digest.fault is not None:
-            self.fault = digest.fault.error()
-        return intake
+        return group
 
-    async def _catch_up(self, intake: Intake, done: trio.Semaphore) -> None:
-        await self._chains.catch_up(intake)
-        done.release()
+    async def _take(
+        self,
+        group: list[Received],
+        before: trio.Event,
+        heeded: trio.Event,
+        under_way: trio.Semaphore,
+    ) -> None:
+        try:
+            intake = await self._chains.take([each.packed for each in group], self._line)
+        except LocalError as error:
+            self.fault = self.fault or error
+            intake = None
+        await before.wait()
+        if intake is not None and self.fault is None:
+            digest = intake.outcome()
+            self._heed(digest, sum(each.size for each in group))
+            if digest.fault is not None:
+                self.fault = digest.fault.error()
+        heeded.set()
+        if intake is not None:
+            await self._chains.catch_up(intake)
+        under_way.release()

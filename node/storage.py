@@ -24,6 +24,7 @@ from passby.node.writer import (
     Call,
     Composer,
     Intake,
+    Line,
     NoGuard,
     OwnAppend,
     Request,
@@ -84,15 +85,19 @@ class Storage:
         """
         return await self._do(Admission(records, check))
 
-    async def take(self, frames: Sequence[bytes]) -> Intake:
+    async def take(self, frames: Sequence[bytes], line: Line) -> Intake:
         """Judge and store frames that a peer sent, up to the first that is refused.
 
         Much at once is taken in by a process of its own.
 
+        Args:
+            frames: records as they travel.
+            line: what came before from the same session; once a frame is refused, nothing is.
+
         Raises:
             LocalError: the disk is full or failing; nothing is stored.
         """
-        intake = Intake(frames)
+        intake = Intake(frames, line)
         await self._do(intake)
         return intake
 
@@ -238,9 +243,9 @@ class InlineStorage:
         """As `Storage.admit`."""
         return await self._do(Admission(records, check))
 
-    async def take(self, frames: Sequence[bytes]) -> Intake:
+    async def take(self, frames: Sequence[bytes], line: Line) -> Intake:
         """As `Storage.take`."""
-        intake = Intake(frames)
+        intake = Intake(frames, line)
         await self._do(intake)
         return intake
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from passby.ledger.chain import Append, Head, Outcome
@@ -143,12 +144,20 @@ class Admission(Request[Sequence[Outcome]]):
         return batch
 
 
+@dataclass(slots=True)
+class Line:
+    """What one peer sends in one session: behind a frame that is refused nothing is read."""
+
+    refused: bool = False
+
+
 class Intake(Request[Digest]):
     """Frames that a peer sent, not decoded before the writer's turn."""
 
-    def __init__(self, frames: Sequence[bytes]) -> None:
+    def __init__(self, frames: Sequence[bytes], line: Line | None = None) -> None:
         super().__init__()
         self.frames = frames
+        self._line = line or Line()
         self.fresh: list[Record] = []
         """Records that are new or whose payload is, unless they are too many to be told of each."""
         self.places: Places | None = None
@@ -172,11 +181,24 @@ class Intake(Request[Digest]):
 
     def _decoded(self) -> Frames:
         if self._read is None:
-            self._read = Frames(self.frames)
+            self._read = Frames(() if self.is_void else self.frames)
         return self._read
+
+    @property
+    def is_void(self) -> bool:
+        """Whether a frame before these was refused."""
+        return self._line.refused
+
+    def settle(self, value: Digest) -> None:
+        """As `Request.settle`."""
+        self._line.refused |= value.fault is not None
+        super().settle(value)
 
     def judge(self, view: Overlay) -> Batch:
         """As `Request.judge`."""
+        if self.is_void:
+            self.settle(Digest())
+            return Batch()
         batch, digest = self._decoded().judge(view)
         if self.size < BULK_MIN:
             self.fresh = news_in(batch)
@@ -300,6 +322,10 @@ class Writer:
     def _hand_over(self, request: Intake) -> None:
         """Let the helper write; it has the store to itself until it answers."""
         assert self._helper is not None
+        if request.is_void:
+            request.settle(Digest())
+            request.finish()
+            return
         try:
             digest, request.places = self._helper.take(request.frames)
         except HelperGoneError as error:

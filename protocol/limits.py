@@ -285,6 +285,8 @@ BULK_MIN: Final = 128 * 1024
 """Bytes of frames from which a process of its own is worth the way there and back."""
 BULK_GROUP_MAX: Final = 5 * FRAME_MAX
 """Bytes of one peer's frames that are taken in as one transaction: some 5,000 entries."""
+BULK_PIPE: Final = 1024 * 1024
+"""What the system holds between the two: the most that it grants without asking."""
 BULK_IDLE_S: Final = 20
 """The bulk process holds some 80 MiB; when nothing has come for so long it ends."""
 BULK_ANSWER_S: Final = 60

@@ -32,8 +32,8 @@ from passby.protocol.limits import RUN_MAX, WRITE_GROUP_RECORDS_MAX
 ENTRIES: Final = 100_000
 AUTHORS: Final = 200
 ROUNDS: Final = 3
-LOOK_EVERY_S: Final = 0.02
-PROBE_EVERY_S: Final = 0.02
+LOOK_EVERY_S: Final = 0.04
+PROBE_EVERY_S: Final = 0.05
 DONE_WITHIN_S: Final = 180.0
 CUT_AT: Final = 0.4
 CELL: Final = "881fb46625fffff"

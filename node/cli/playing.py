@@ -26,13 +26,13 @@ def demo_command(session: Session, *, end: bool, data: Path | None) -> int:
     return play(stay=not end, as_json=session.as_json, data=data)
 
 
-@command("bench", "passby bench", "passby bench ledger --json")
-@click.argument("what", type=click.Choice(["ledger"]), default="ledger")
+@command("bench", "passby bench", "passby bench ledger --json", "passby bench sync --json")
+@click.argument("what", type=click.Choice(["ledger", "sync"]), default="ledger")
 def bench_command(session: Session, *, what: str) -> None:
     """Measure this machine. Each figure beside what bounds it, in the same run."""
-    del what
-    from passby.node.bench.ledger import run
+    from passby.node.bench import ledger, sync
 
+    run = sync.run if what == "sync" else ledger.run
     figures: dict[str, Any] = run(lambda part: session.note(f"measuring: {part}"))
     session.out(
         figures,

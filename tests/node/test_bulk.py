@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from passby.ledger.frames import Digest
 from passby.ledger.ingest import Check
 from passby.ledger.store_sqlite import SqliteStore
 from passby.node import bulk, writer
@@ -18,7 +19,7 @@ from passby.node.bulk import BulkHelper
 from passby.node.head_guard import NAME as GUARD_NAME
 from passby.node.head_guard import begin
 from passby.node.storage import Storage, open_storage
-from passby.node.writer import HelperGoneError, NoGuard, Writer
+from passby.node.writer import HelperGoneError, Line, NoGuard, Writer
 from passby.protocol.entry import Record, encode_record
 from passby.protocol.errors import Code, LocalError
 from passby.protocol.limits import BULK_MIN
@@ -130,6 +131,21 @@ def test_what_a_dying_helper_had_committed_is_met_as_held(
     store.close()
 
 
+def test_behind_a_refused_frame_nothing_of_its_session_is_read(
+    path: Path, records: list[Record]
+) -> None:
+    frames = frames_of(records[:500])
+    store = SqliteStore(path)
+    line = Line()
+    bad, behind = writer.Intake([b"no record"], line), writer.Intake(frames, line)
+    other = writer.Intake(frames)
+    Writer(store, NoGuard(), OWN).serve([bad, behind, other])
+    assert bad.outcome().fault is not None
+    assert behind.outcome() == Digest()
+    assert other.outcome().appended == 500
+    store.close()
+
+
 def test_trouble_with_the_disk_is_told_as_here(path: Path, records: list[Record]) -> None:
     helper = up(path)
     path.write_bytes(b"no database" * 1000)
@@ -141,7 +157,7 @@ def test_trouble_with_the_disk_is_told_as_here(path: Path, records: list[Record]
 async def bulk_until_helped(storage: Storage, frames: list[bytes]) -> int:
     """Bring bulk until the helper has done a part; return how often."""
     for times in range(1, 2000):
-        intake = await storage.take(frames)
+        intake = await storage.take(frames, Line())
         assert intake.outcome().fault is None
         if storage._helper._is_up:
             return times
@@ -153,7 +169,7 @@ async def test_storage_starts_the_helper_for_bulk_and_stops_it_at_the_end(
     path: Path, records: list[Record]
 ) -> None:
     async with open_storage(path, OWN) as storage:
-        small = await storage.take(frames_of(records[:2]))
+        small = await storage.take(frames_of(records[:2]), Line())
         assert not storage._helper.is_running
         assert small.fresh == records[:2]
         await bulk_until_helped(storage, frames_of(records))
@@ -174,7 +190,7 @@ async def test_an_idle_helper_ends(
         with trio.fail_after(30):
             while storage._helper.is_running:  # noqa: ASYNC110  # a thread's, which tells nobody
                 await trio.sleep(0.01)
-        assert (await storage.take(frames_of(records[:2]))).outcome().repeated == 2
+        assert (await storage.take(frames_of(records[:2]), Line())).outcome().repeated == 2
 
 
 def test_an_answer_that_never_comes_is_not_waited_for(
