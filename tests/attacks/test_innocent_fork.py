@@ -49,6 +49,10 @@ async def test_both_halves_of_the_street_come_to_the_kept_branch() -> None:
         # Once the kept branch is the longer one, whoever holds the other is told of it.
         more = [await anna.list(name=f"And on {number}") for number in range(3)]
         await eventually(lambda: all(bo.has_lot(lot) for lot in more))
+        await eventually(lambda: cleo.participant.chains.reader.record(given_up) is None)
+        # At the latest with the next session.
+        await bo.network.disconnect(cleo.network.peer_id)
+        await bo.join(cleo)
         await eventually(lambda: all(cleo.has_lot(lot) for lot in (kept, *more)))
         assert not cleo.has_lot(given_up)
         for other in (bo, cleo):
