@@ -17,8 +17,9 @@ from passby.protocol.errors import Exit, UsageError
 def erase_command(session: Session, *, entry: str, yes: bool) -> int:
     """Forget for good what an entry says.
 
-    It may be your own or a copy of somebody else's. The entry itself stays, and the chain verifies as before; what it said is overwritten here,
-    is never taken from anybody again and never given away. Copies that others hold are theirs.
+    It may be your own or a copy of somebody else's. The entry itself stays, and the chain
+    verifies as before; what it said is overwritten here, is never taken from anybody again and
+    never given away. Copies that others hold are theirs.
     """
     found = session.get(f"/v1/ledger/entries/{session.identity(entry)}")
     if not yes and not _agreed(session, found):

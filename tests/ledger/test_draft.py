@@ -144,5 +144,5 @@ def test_a_forked_chain_does_not_go_on(chain: Chain) -> None:
     fork = other.store.record_at(KEY.public, 2)
     assert fork is not None
     chain.store.commit([admit(chain.store, [fork], Check.EACH)], durable=True)
-    with pytest.raises(RefusedError, match="frozen from entry 2"):
+    with pytest.raises(RefusedError, match="ended before entry 2"):
         chain.say(offer())

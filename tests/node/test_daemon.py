@@ -180,24 +180,39 @@ def test_a_second_daemon_on_one_home_and_a_taken_port_are_refused(
 
 
 @pytest.mark.parametrize("damage", ["garbage", "header", "cut"])
-def test_a_damaged_database_is_named_and_not_touched(daemon: Daemon, damage: str) -> None:
+def test_a_damaged_database_is_named_set_aside_whole_and_forks_nothing(
+    daemon: Daemon, damage: str
+) -> None:
+    daemon.up()
+    (lot,) = daemon.offer()
+    daemon.client.call("POST", "/v1/shutdown")
+    daemon.ended()
     path = daemon.home.database_path
+    from passby.ledger.store_sqlite import SqliteStore
+
+    SqliteStore(path).close()
     if damage == "garbage":
         path.write_bytes(b"no database at all" * 1000)
     else:
-        from passby.ledger.store_sqlite import SqliteStore
-
-        SqliteStore(path).close()
         whole = bytearray(path.read_bytes())
         if damage == "header":
             whole[3] ^= 0x40
         path.write_bytes(whole if damage == "header" else whole[:4096])
+    # A write-ahead log that is whole would mend the file by itself.
+    for beside in ("-wal", "-shm"):
+        path.with_name(path.name + beside).unlink(missing_ok=True)
     before = path.read_bytes()
-    code, message, hint = daemon.refusal()
-    assert code == Exit.IO
-    assert "is damaged" in message
-    assert hint
-    assert path.read_bytes() == before
+    daemon.up()
+    assert "is damaged" in daemon.said()
+    assert path.with_name("passby.db.damaged-1").read_bytes() == before
+    # The lot is in the file set aside and with neighbours; without it nothing new is signed.
+    status = daemon.client.call("GET", "/v1/status")
+    assert status["read_only"]
+    assert status["notes"]
+    with pytest.raises(LocalError):
+        daemon.client.call("GET", f"/v1/ledger/entries/{lot}")
+    with pytest.raises(LocalError, match="not the one last written"):
+        daemon.offer()
 
 
 def test_a_home_open_to_others_is_refused(daemon: Daemon) -> None:
