@@ -30,6 +30,7 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from passby.ledger.chain import Head as LocalHead
+from passby.ledger.changes import NO_INSTANCE, HeadChanges, Heard, NamedHeads
 from passby.ledger.heads import Bisection
 from passby.ledger.sync_events import (
     CanFetch,
@@ -48,22 +49,25 @@ from passby.ledger.sync_serve import Range, Serving
 from passby.protocol.entry import read_record
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import (
+    CHANGES_EVERY,
     CREDIT_GRANT_MIN,
     CREDIT_MAX,
     HEADS_PER_FRAME_MAX,
+    LACKING_MAX,
     PEER_HEADS_MAX,
     SEQ_MAX,
     STREAM_WRITE_MAX,
     UNKNOWN_FRAMES_MAX,
     WANTS_OPEN_MAX,
-    WANTS_PER_FRAME_MAX,
 )
 from passby.protocol.messages import (
     ID_SHORT,
+    Changes,
     Credit,
     Done,
     End,
     Entries,
+    Follows,
     FrameReader,
     Head,
     Heads,
@@ -89,7 +93,15 @@ class Phase(StrEnum):
     OVER = "over"
 
 
-_TALK: Final = (Kind.HEADS, Kind.WANT, Kind.ENTRIES, Kind.END, Kind.CREDIT)
+_TALK: Final = (
+    Kind.HEADS,
+    Kind.WANT,
+    Kind.FOLLOW,
+    Kind.CHANGES,
+    Kind.ENTRIES,
+    Kind.END,
+    Kind.CREDIT,
+)
 
 TRANSITIONS: Final[dict[Phase, dict[Kind, Phase]]] = {
     Phase.START: {Kind.HELLO: Phase.LISTING},
@@ -117,6 +129,8 @@ class Session:
         interest: whether entries of an author are wanted at all.
         features: feature bits of this side.
         at_ms: this side's clock, Unix milliseconds, which the peer holds against its own.
+        changes: numbers the changes of `local`; note each before `local_changed`.
+        heard: what the last session with this peer ended with.
     """
 
     def __init__(
@@ -126,6 +140,8 @@ class Session:
         interest: Callable[[bytes], bool],
         features: int = 0,
         at_ms: int = 0,
+        changes: HeadChanges | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self.ours = Phase.START
         self.theirs = Phase.START
@@ -148,7 +164,13 @@ class Session:
         self._to_bisect: dict[bytes, int] = {}
         self._their_heads: dict[bytes, tuple[int, bytes]] = {}
         self._to_grant = 0
+        self._names = NamedHeads()
+        self._heard_before = heard
+        self._their_instance = NO_INSTANCE
+        self._their_number = 0
         # What we serve.
+        self._changes = changes
+        self._told = 0
         self._serving = Serving(local)
         self._changed: dict[bytes, None] = dict.fromkeys(local)
         self._out = bytearray()
@@ -213,11 +235,12 @@ class Session:
             message = Unknown(kind, len(body))
         self._take(message)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: Message) -> None:  # noqa: PLR0912  # one branch for each message
         match message:
             case Hello():
                 self._take_hello(message)
             case Heads():
+                self._names.heard(message.heads)
                 for head in message.heads:
                     self._take_head(head)
             case Listed():
@@ -225,6 +248,11 @@ class Session:
             case Wants():
                 for want in message.wants:
                     self._take_want(want)
+            case Follows():
+                for follow in message.follows:
+                    self._take_want(self._names.want(follow))
+            case Changes():
+                self._their_number = message.number
             case Entries():
                 self._take_entries(message)
             case End():
@@ -246,6 +274,19 @@ class Session:
         if hello.network != self._network:
             raise RemoteError(Code.VERSION, "a peer of another network", penalty=0)
         self._events.append(Met(hello.features & self._features, hello.at_ms))
+        self._their_instance = hello.instance
+        changes, before = self._changes, self._heard_before
+        if (
+            changes is not None
+            and hello.heard == changes.instance
+            and hello.since <= changes.number
+        ):
+            self._changed = dict.fromkeys(changes.since(hello.since))
+        if before is not None and before.instance == hello.instance:
+            self._their_number = before.number
+            self._their_heads.update(before.lacking)
+            for author, (seq, short_id) in before.lacking.items():
+                self._weigh(author, seq, short_id)
 
     def _take_head(self, head: Head) -> None:
         named = (head.seq, head.short_id)
@@ -326,6 +367,27 @@ class Session:
         self._unknown += 1
         if self._unknown > UNKNOWN_FRAMES_MAX:
             raise RemoteError(Code.FLOOD, "frames of kinds that were not agreed on")
+
+    def heard(self) -> Heard | None:
+        """Return what the next session with this peer may begin with; None to hear all again.
+
+        Ask when the session is over, and what it received is admitted.
+        """
+        if self.theirs is Phase.START:
+            return self._heard_before
+        if not self._their_number or len(self._their_heads) >= PEER_HEADS_MAX:
+            return None
+        named = self._their_heads
+        lacking = {author: head for author, head in named.items() if self._lacks(author, head)}
+        if len(lacking) > LACKING_MAX:
+            return None
+        return Heard(self._their_instance, self._their_number, lacking)
+
+    def _lacks(self, author: bytes, named: tuple[int, bytes]) -> bool:
+        own = self._local.get(author)
+        if own is None or named[0] > own.seq:
+            return True
+        return named[0] == own.seq and named[1] != own.id[:ID_SHORT]
 
     # --- what we ask for ---------------------------------------------------------------
 
@@ -488,7 +550,16 @@ class Session:
 
     def _fill(self) -> None:
         if self.ours is Phase.START:
-            self._say(Hello(self._network, self._features, at_ms=self._at_ms))
+            before, changes = self._heard_before, self._changes
+            hello = Hello(
+                self._network,
+                self._features,
+                at_ms=self._at_ms,
+                instance=changes.instance if changes is not None else NO_INSTANCE,
+                heard=before.instance if before is not None else NO_INSTANCE,
+                since=before.number if before is not None else 0,
+            )
+            self._say(hello)
         if self.theirs is Phase.START or self.ours is Phase.OVER:
             return
         if self._finishing:
@@ -496,8 +567,8 @@ class Session:
             self._say(Done())
             return
         if self._asking:
-            for start in range(0, len(self._asking), WANTS_PER_FRAME_MAX):
-                self._say(Wants(tuple(self._asking[start : start + WANTS_PER_FRAME_MAX])))
+            for message in self._names.asking(self._asking):
+                self._say(message)
             self._asking.clear()
         if self._to_grant >= CREDIT_GRANT_MIN:
             self.in_flight -= self._to_grant
@@ -505,6 +576,20 @@ class Session:
             self._to_grant = 0
         self._say_heads()
         self._say_entries()
+        self._say_told()
+
+    def _say_told(self) -> None:
+        """Say how far the peer has heard, when nothing waits to be told and it is worth it."""
+        changes = self._changes
+        if (
+            changes is not None
+            and self.ours is Phase.LIVE
+            and not self._changed
+            and self._serving.is_idle
+            and changes.number >= self._told + (CHANGES_EVERY if self._told else 1)
+        ):
+            self._told = changes.number
+            self._say(Changes(self._told))
 
     def _say_heads(self) -> None:
         """One frame of heads that the peer does not know: entries need not wait for all."""
@@ -524,6 +609,7 @@ class Session:
                 continue
             heads.append(Head(author, own.seq, own.id[:ID_SHORT]))
         if heads:
+            self._names.named(heads)
             self._say(Heads(tuple(heads)))
         if self.ours is Phase.LISTING and not self._changed:
             self._say(Listed())
@@ -550,6 +636,8 @@ _KIND_OF: Final[dict[type[Message], Kind]] = {
     Heads: Kind.HEADS,
     Listed: Kind.LISTED,
     Wants: Kind.WANT,
+    Follows: Kind.FOLLOW,
+    Changes: Kind.CHANGES,
     End: Kind.END,
     Credit: Kind.CREDIT,
     Done: Kind.DONE,

@@ -67,6 +67,11 @@ class Serving:
         """Bytes of frames that wait for `take_frames`."""
         return len(self._closed) + len(self._records)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that is held waits to be read and sent."""
+        return not self._ready and not self.built
+
     def follows(self, author: bytes) -> bool:
         """Tell whether the peer is sent whatever this author appends."""
         left = self._wanted.get(author)

@@ -95,6 +95,10 @@ class Chains:
         """Reads, for the node's own thread."""
         return self._storage.reader
 
+    def draw(self, count: int) -> bytes:
+        """Return so many random bytes."""
+        return self._salt(count)
+
     def now_ms(self) -> int:
         """Return the node's time, Unix milliseconds."""
         return self._clock()

@@ -16,6 +16,7 @@ from typing import Final, assert_never
 
 import trio
 
+from passby.ledger.changes import INSTANCE_BYTES, HeadChanges, Heard
 from passby.ledger.frames import Digest, Places
 from passby.ledger.ingest import Check
 from passby.ledger.sync import Session
@@ -37,6 +38,7 @@ from passby.node.net import Network, PeerId, Stream
 from passby.protocol.entry import Record
 from passby.protocol.errors import DamagedError, LocalError, RemoteError
 from passby.protocol.limits import (
+    PEERS_HEARD_MAX,
     REDIAL_FIRST_S,
     RUNS_BETWEEN_LOOKS,
     STREAM_READ_MAX,
@@ -124,12 +126,17 @@ class Replication:
         self._network_id = network_id
         self._interest = interest
         self.counts = Counts()
+        self._changes = HeadChanges(chains.draw(INSTANCE_BYTES), chains.heads)
+        self._numbered = {author: head.seq for author, head in chains.heads.items()}
+        self._heard: dict[PeerId, Heard] = {}
         self._links: dict[PeerId, _Link] = {}
         self._eager: dict[bytes, PeerId] = {}
         self._behind: dict[bytes, _Behind] = {}
+        self._healed: set[bytes] = set()
         network.handle(SYNC_PROTOCOL, self._serve)
         chains.on_heads(self._heads_changed)
         chains.on_records(self._look_for_debts)
+        chains.on_freed(self._fetch_kept)
         chains.on_bulk(self._look_after_bulk)
 
     @property
@@ -206,7 +213,12 @@ class Replication:
             RemoteError: the peer broke the protocol, or went away.
         """
         session = Session(
-            self._network_id, self._chains.heads, self._interest, at_ms=self._chains.now_ms()
+            self._network_id,
+            self._chains.heads,
+            self._interest,
+            at_ms=self._chains.now_ms(),
+            changes=self._changes,
+            heard=self._heard.get(stream.peer),
         )
         link = _Link(stream.peer, stream, session, self._chains, self.counts)
         former = self._links.get(link.peer)
@@ -233,6 +245,7 @@ class Replication:
                     log.warning("sync with %s: %s", link.peer, error)
                 nursery.cancel_scope.cancel()
         finally:
+            self._keep_heard(link)
             self._drop(link)
             with trio.CancelScope(shield=True):
                 await stream.reset()
@@ -246,6 +259,16 @@ class Replication:
                 pass
         if fault is not None:
             raise fault
+
+    def _keep_heard(self, link: _Link) -> None:
+        """Keep how far the peer was heard, for when it comes back."""
+        if self._links.get(link.peer) is not link:
+            return
+        self._heard.pop(link.peer, None)
+        if link.inlet.fault is None and (heard := link.session.heard()) is not None:
+            while len(self._heard) >= PEERS_HEARD_MAX:
+                del self._heard[next(iter(self._heard))]
+            self._heard[link.peer] = heard
 
     def _drop(self, link: _Link) -> None:
         if self._links.get(link.peer) is not link:
@@ -338,11 +361,13 @@ class Replication:
                     session.compared(event, own.entry.id)
             case Diverged(record=record):
                 await self._chains.admit((record,), Check.EACH)
+                self._fetch_healed(record.entry.author)
             case Ended(author=author, complete=complete):
                 if self._eager.get(author) == link.peer:
                     del self._eager[author]
                 if not complete:
                     self._find_eager(author, besides=link.peer)
+                self._fetch_healed(author)
             case _:
                 assert_never(event)
 
@@ -387,6 +412,24 @@ class Replication:
             return
         self._ask_again(sealed)
 
+    def _fetch_kept(self, author: bytes) -> None:
+        """Fetch the branch that a heal kept: now, or when what is open of the chain is over."""
+        self._healed.add(author)
+        former = self._links.get(self._eager.pop(author, ""))
+        if former is not None:
+            # What is open there goes on from the branch that was given up.
+            former.session.stop(author)
+            former.ring()
+        self._fetch_healed(author)
+
+    def _fetch_healed(self, author: bytes) -> None:
+        # Whoever showed the fork may be the only one to fetch the kept branch from.
+        if author in self._healed:
+            if author not in self._eager:
+                self._find_eager(author)
+            if author in self._eager:
+                self._healed.discard(author)
+
     async def _look_after_bulk(self, _places: Places) -> None:
         self._ask_again(self._chains.sealed)
 
@@ -415,6 +458,13 @@ class Replication:
 
     def _heads_changed(self, authors: Iterable[bytes]) -> None:
         changed = list(authors)
+        for author in changed:
+            seq = self._chains.head_seq(author)
+            if seq < self._numbered.get(author, 0):
+                # What was set aside is lacking again, and was named long ago.
+                self._heard.clear()
+            self._numbered[author] = seq
+            self._changes.note(author)
         for link in self._links.values():
             for author in changed:
                 link.session.local_changed(author)

@@ -79,6 +79,13 @@ UNKNOWN_FRAMES_MAX: Final = 256
 WANTS_OPEN_MAX: Final = 16_384
 """Ranges a peer may have open with us, one per author: 200 bytes each. Who replicates over
 10,000 authors needs the trie first."""
+CHANGES_EVERY: Final = 32
+"""Head changes between two CHANGES: so many are named once more, at worst, after a cut."""
+LACKING_MAX: Final = 4096
+"""Heads remembered of a peer that went away before they were fetched; with more, all that it
+holds is named again when it comes back."""
+PEERS_HEARD_MAX: Final = 256
+"""Peers that are told, when they come back, how far they were heard; the oldest goes first."""
 PEER_HEADS_MAX: Final = 65_536
 """Heads remembered of a peer; further authors are passed over until some are forgotten."""
 RUNS_BETWEEN_LOOKS: Final = 8

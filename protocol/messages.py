@@ -1,13 +1,16 @@
 """The messages of a sync stream, and the frames they travel in.
 
     frame   = uvarint length ‖ kind u8 ‖ body            length counts kind and body
-    HELLO   = version u16 ‖ features u32 ‖ network b32 ‖ at_ms u64     first, once
+    HELLO   = version u16 ‖ features u32 ‖ network b32 ‖ at_ms u64 ‖ instance b16
+              ‖ heard b16 ‖ since u64                    first, once
     HEADS   = (author b32 ‖ seq u32 ‖ id[:8]) x 1..4096
     LISTED  =                                            the first list of heads is whole, once
     WANT    = (author b32 ‖ from u32 ‖ to u32) x 1..1024
     ENTRIES = record x 1..2048                           together at most ENTRIES_MAX bytes
     END     = author b32 ‖ next u32                      no more comes for this author's WANT
     CREDIT  = bytes u32                                  of records, without their lengths
+    FOLLOW  = (place u32 ‖ from u32) x 1..4096           WANT without end, of heads by their place
+    CHANGES = number u64                                 all changes up to this one are named
     DONE    =                                            last; an end of stream without it is a cut
 
 All integers are big-endian. In a WANT, `to` = 2**32 - 1 asks for what there is and for all
@@ -58,7 +61,9 @@ frame can pass on.
 _LENGTH_BYTES = 3
 """FRAME_MAX takes three uvarint bytes."""
 
-_hello = struct.Struct(">HI32sQ")
+_hello = struct.Struct(">HI32sQ16s16sQ")
+_follow = struct.Struct(">II")
+_changes = struct.Struct(">Q")
 _head = struct.Struct(">32sI8s")
 _want = struct.Struct(">32sII")
 _end = struct.Struct(">32sI")
@@ -66,7 +71,7 @@ _credit = struct.Struct(">I")
 
 
 class Kind(IntEnum):
-    """The kind byte. From PAYLOAD on: reserved, each behind a feature bit, not read yet."""
+    """The kind byte. From PAYLOAD on: reserved, not read yet, but for CHANGES."""
 
     HELLO = 1
     HEADS = 2
@@ -76,6 +81,7 @@ class Kind(IntEnum):
     END = 6
     CREDIT = 7
     DONE = 8
+    FOLLOW = 9
     PAYLOAD = 16
     CHANGES = 17
     PROOF = 18
@@ -90,6 +96,11 @@ class Hello(msgspec.Struct, frozen=True):
     features: int = 0
     version: int = VERSION
     at_ms: int = 0
+    instance: bytes = bytes(16)
+    """Numbers this side's changes; 16 zero bytes say that it does not number them."""
+    heard: bytes = bytes(16)
+    """The other side's instance of which this one has heard, up to its change `since`."""
+    since: int = 0
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -134,6 +145,25 @@ class Wants(msgspec.Struct, frozen=True):
     wants: tuple[Want, ...]
 
 
+class Follow(msgspec.Struct, frozen=True, gc=False):
+    """A WANT without end of the chain whose head the other side named as its `place`-th, from 0."""
+
+    place: int
+    from_seq: int
+
+
+class Follows(msgspec.Struct, frozen=True):
+    """Chains to follow."""
+
+    follows: tuple[Follow, ...]
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """All of this instance's head changes up to `number` are named, or their entries sent."""
+
+    number: int
+
+
 class Entries(msgspec.Struct, frozen=True):
     """Records in order within each chain, not decoded, and where they lie in the bytes.
 
@@ -169,7 +199,9 @@ class Unknown(msgspec.Struct, frozen=True):
     size: int
 
 
-Message = Hello | Heads | Listed | Wants | Entries | End | Credit | Done | Unknown
+Message = (
+    Hello | Heads | Listed | Wants | Follows | Changes | Entries | End | Credit | Done | Unknown
+)
 M = TypeVar("M")
 
 
@@ -188,7 +220,15 @@ def encode_message(message: Message) -> bytes:
     """Return the frame of `message`; entries are framed with `frame`, from encoded records."""
     match message:
         case Hello():
-            body = _hello.pack(message.version, message.features, message.network, message.at_ms)
+            body = _hello.pack(
+                message.version,
+                message.features,
+                message.network,
+                message.at_ms,
+                message.instance,
+                message.heard,
+                message.since,
+            )
             return frame(Kind.HELLO, body)
         case Heads():
             packed = (_head.pack(head.author, head.seq, head.short_id) for head in message.heads)
@@ -198,6 +238,11 @@ def encode_message(message: Message) -> bytes:
         case Wants():
             asked = (_want.pack(want.author, want.from_seq, want.to_seq) for want in message.wants)
             return frame(Kind.WANT, b"".join(asked))
+        case Follows():
+            followed = (_follow.pack(each.place, each.from_seq) for each in message.follows)
+            return frame(Kind.FOLLOW, b"".join(followed))
+        case Changes():
+            return frame(Kind.CHANGES, _changes.pack(message.number))
         case End():
             return frame(Kind.END, _end.pack(message.author, message.next_seq))
         case Credit():
@@ -226,8 +271,8 @@ def _read_hello(body: bytes) -> Hello:
         raise RemoteError(Code.VERSION, f"sync version {version}", penalty=0)
     if len(body) != _hello.size:
         raise RemoteError(Code.MALFORMED, "not a HELLO")
-    version, features, network, at_ms = _hello.unpack(body)
-    return Hello(network, features, version, at_ms)
+    version, features, network, at_ms, instance, heard, since = _hello.unpack(body)
+    return Hello(network, features, version, at_ms, instance, heard, since)
 
 
 def _read_heads(body: bytes) -> Heads:
@@ -245,6 +290,19 @@ def _read_wants(body: bytes) -> Wants:
         if want.takes_back and want.from_seq:
             raise RemoteError(Code.BAD_FIELD, "a WANT of no range")
     return Wants(wants)
+
+
+def _read_follows(body: bytes) -> Follows:
+    follows = _items(body, _follow, HEADS_PER_FRAME_MAX, Follow)
+    if any(follow.from_seq == 0 for follow in follows):
+        raise RemoteError(Code.BAD_FIELD, "a FOLLOW from sequence number 0")
+    return Follows(follows)
+
+
+def _read_changes(body: bytes) -> Changes:
+    if len(body) != _changes.size:
+        raise RemoteError(Code.MALFORMED, "not a CHANGES")
+    return Changes(*_changes.unpack(body))
 
 
 def _read_entries(body: bytes) -> Entries:
@@ -300,6 +358,8 @@ _READERS: Final[dict[int, Callable[[bytes], Message]]] = {
     Kind.END: _read_end,
     Kind.CREDIT: _read_credit,
     Kind.DONE: _read_done,
+    Kind.FOLLOW: _read_follows,
+    Kind.CHANGES: _read_changes,
 }
 
 

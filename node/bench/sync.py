@@ -23,6 +23,7 @@ from typing import Any, Final
 from passby.ledger.ingest import Check, admit
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.store_sqlite import SqliteStore
+from passby.node.bench import reconcile
 from passby.node.bench.ledger import workload
 from passby.node.demo.street import Neighbour, free_ports, wait_for
 from passby.protocol.entry import Record, encode_record, read_records
@@ -58,12 +59,15 @@ def run(progress: Progress, entries: int = ENTRIES, rounds: int = ROUNDS) -> dic
     Raises:
         LocalError: a node does not come up, or sync does not end.
     """
+    progress("what has changed since two neighbours met")
+    reconciled = reconcile.run()
     progress(f"making {entries} entries")
     records = workload(entries, run=RUN_MAX, authors=AUTHORS)
     figures: dict[str, Any] = {
         "entries": entries,
         "authors": AUTHORS,
         "record_bytes_mean": round(statistics.fmean(record.size for record in records)),
+        "reconcile": reconciled,
     }
     with tempfile.TemporaryDirectory(prefix="passby-bench-") as name:
         street = _Street(Path(name), records, progress)

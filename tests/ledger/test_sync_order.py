@@ -22,9 +22,12 @@ from passby.protocol.limits import (
     WANTS_PER_FRAME_MAX,
 )
 from passby.protocol.messages import (
+    Changes,
     Credit,
     Done,
     End,
+    Follow,
+    Follows,
     Head,
     Heads,
     Hello,
@@ -55,6 +58,8 @@ SAID = {
     Kind.HEADS: encode_message(Heads((Head(A, 3, b"12345678"),))),
     Kind.LISTED: encode_message(Listed()),
     Kind.WANT: encode_message(Wants((Want(A, 1, 3),))),
+    Kind.FOLLOW: encode_message(Follows((Follow(0, 1),))),
+    Kind.CHANGES: encode_message(Changes(7)),
     Kind.ENTRIES: entries(1),
     Kind.END: encode_message(End(A, 1)),
     Kind.CREDIT: encode_message(Credit(CREDIT_GRANT_MIN)),
@@ -231,6 +236,13 @@ def test_done_gives_up_what_was_asked_for() -> None:
     while session.data_to_send():
         pass
     assert session.is_over
+
+
+def test_following_a_head_that_was_not_named_is_the_peers_fault() -> None:
+    session = met()
+    with pytest.raises(RemoteError) as caught:
+        hear(session, encode_message(Follows((Follow(0, 1),))))
+    assert caught.value.code is Code.BAD_FIELD
 
 
 def test_asking_twice_for_one_chain_is_our_own_bug() -> None:

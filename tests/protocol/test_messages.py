@@ -23,10 +23,13 @@ from passby.protocol.limits import (
 )
 from passby.protocol.messages import (
     ENTRIES_MAX,
+    Changes,
     Credit,
     Done,
     End,
     Entries,
+    Follow,
+    Follows,
     FrameReader,
     Head,
     Heads,
@@ -50,9 +53,16 @@ RECORD = Record(sign(KEY, Body(KEY.public, 1, None, 0, 1, facts=(b"f" * 32,))))
 
 GOLDEN: list[tuple[Message, str]] = [
     (
-        Hello(NETWORK, features=5, at_ms=0x1A0),
-        "2f01000100000005" + "4e" * 32 + "00000000000001a0",
+        Hello(NETWORK, 5, at_ms=0x1A0, instance=b"i" * 16, heard=b"h" * 16, since=9),
+        "5701000100000005"
+        + "4e" * 32
+        + "00000000000001a0"
+        + "69" * 16
+        + "68" * 16
+        + "0000000000000009",
     ),
+    (Follows((Follow(1, 258), Follow(0, 9))), "110900000001000001020000000000000009"),
+    (Changes(258), "09110000000000000102"),
     (Heads((Head(A, 7, b"12345678"),)), "2d02" + "aa" * 32 + "000000073132333435363738"),
     (Listed(), "0103"),
     (Wants((Want(A, 1, 258),)), "2904" + "aa" * 32 + "0000000100000102"),
@@ -122,7 +132,7 @@ def test_records_beyond_what_a_frame_may_bring_are_refused() -> None:
     assert caught.value.code is Code.TOO_LARGE
 
 
-@pytest.mark.parametrize("kind", [0, 9, 64, 255, *(kind for kind in Kind if kind >= Kind.PAYLOAD)])
+@pytest.mark.parametrize("kind", [0, 10, 64, 255, *(kind for kind in Kind if kind >= Kind.PAYLOAD and kind != Kind.CHANGES)])
 def test_kinds_that_are_not_read_come_out_as_unknown(kind: int) -> None:
     assert taken(frame(kind, b"whatever")) == [Unknown(kind, 8)]
 
@@ -131,8 +141,12 @@ def test_kinds_that_are_not_read_come_out_as_unknown(kind: int) -> None:
     ("kind", "body", "code"),
     [
         (Kind.HELLO, b"", Code.MALFORMED),
-        (Kind.HELLO, b"\x00\x01" + bytes(43), Code.MALFORMED),
-        (Kind.HELLO, b"\x00\x01" + bytes(45), Code.MALFORMED),
+        (Kind.HELLO, b"\x00\x01" + bytes(83), Code.MALFORMED),
+        (Kind.HELLO, b"\x00\x01" + bytes(85), Code.MALFORMED),
+        (Kind.FOLLOW, b"", Code.MALFORMED),
+        (Kind.FOLLOW, bytes(9), Code.MALFORMED),
+        (Kind.FOLLOW, bytes(8), Code.BAD_FIELD),
+        (Kind.CHANGES, bytes(7), Code.MALFORMED),
         (Kind.HELLO, b"\x00\x02", Code.VERSION),
         (Kind.HELLO, b"\x00\x02" + bytes(99), Code.VERSION),
         (Kind.HEADS, b"", Code.MALFORMED),
