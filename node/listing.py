@@ -55,7 +55,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     amount: Whole
     price: ListedPrice
     step: Whole = 1
-    minimum: Whole = 1
+    minimum: Whole | None = None
     gtin: str | None = None
     brand: str | None = None
     condition: Condition | None = None
@@ -109,7 +109,7 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
         "unit": listed.unit,
         "price": price,
         "cell": cell,
-        "minimum": listed.minimum,
+        "minimum": _minimum(listed),
         "gtin": parse_gtin(listed.gtin) if listed.gtin else None,
         "brand": plain_text(listed.brand) if listed.brand else None,
         "condition": listed.condition,
@@ -140,19 +140,25 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
     )
 
 
+def _minimum(listed: Listed) -> int:
+    """Return the least that is handed out: a step, unless another minimum is named."""
+    return listed.step if listed.minimum is None else listed.minimum
+
+
 def _check_amounts(listed: Listed) -> None:
     if listed.amount < 1:
         raise UsageError("The amount is 0.", "Say how much there is, as in --amount 473ml.")
-    if listed.step < 1 or listed.minimum < 1:
+    minimum = _minimum(listed)
+    if listed.step < 1 or minimum < 1:
         raise UsageError("A step and a minimum are at least 1.")
     if listed.amount < listed.step:
         raise UsageError(
             f"The amount, {listed.amount}, is below the step, {listed.step}.",
             "Choose a smaller --step.",
         )
-    if listed.amount < listed.minimum:
+    if listed.amount < minimum:
         raise UsageError(
-            f"The amount, {listed.amount}, is below the minimum, {listed.minimum}.",
+            f"The amount, {listed.amount}, is below the minimum, {minimum}.",
             "Choose a smaller --minimum.",
         )
 

@@ -203,9 +203,7 @@ def why_not(trade: Trade, party: bytes, step_type: EntryType, now_ms: int) -> st
         return "You are no party to this trade."
     awaited = [step for step in steps if step.type in _ONWARD and not step.back]
     if not awaited:
-        own = sorted(
-            {_WORDS[step.type] for step in steps if step.party == party and not step.back}
-        )
+        own = sorted({_WORDS[step.type] for step in steps if step.party == party and not step.back})
         end = f"This trade has ended: {trade.state.value}."
         return f"{end} You may still {' or '.join(own)}." if own else end
     first = min(awaited, key=lambda step: (_ONWARD.index(step.type), step.number, step.party))

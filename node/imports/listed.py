@@ -27,7 +27,8 @@ def lot_of(draft: Draft) -> dict[str, Any]:
             "per_amount": payload.price.per_amount,
             "currency": payload.price.currency,
         },
-        "minimum": payload.minimum,
+        # Where none is named, it is a step.
+        "minimum": payload.minimum if payload.minimum > 1 else None,
         "until_ms": draft.until_ms,
         "gtin": payload.gtin,
         "brand": payload.brand,

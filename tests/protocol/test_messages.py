@@ -132,7 +132,10 @@ def test_records_beyond_what_a_frame_may_bring_are_refused() -> None:
     assert caught.value.code is Code.TOO_LARGE
 
 
-@pytest.mark.parametrize("kind", [0, 10, 64, 255, *(kind for kind in Kind if kind >= Kind.PAYLOAD and kind != Kind.CHANGES)])
+@pytest.mark.parametrize(
+    "kind",
+    [0, 10, 64, 255, *(kind for kind in Kind if kind >= Kind.PAYLOAD and kind != Kind.CHANGES)],
+)
 def test_kinds_that_are_not_read_come_out_as_unknown(kind: int) -> None:
     assert taken(frame(kind, b"whatever")) == [Unknown(kind, 8)]
 
