@@ -197,3 +197,5 @@ class Gossip:
             except LocalError as error:
                 # The disk: sync will bring the records again when there is room.
                 log.warning("cannot store gossip: %s", error)
+            except Exception:  # logged whole; what a peer sent must not end the node
+                log.exception("gossip that trips over a bug of ours")

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from passby.geo.cells import cell_text
+from passby.geo.cells import cell_text, topic_cell
 from passby.geo.lots import Side
 from passby.ledger.draft import Draft
 from passby.node.api.shown import Json, Shown
@@ -176,7 +176,8 @@ class Service:
         """Return a link by which a neighbour joins."""
         node = self._node
         addresses = node.network.addresses()
-        cell = cell_text(node.market.home)
+        # As wide as the topic that listening tells peers anyway: a link may travel far.
+        cell = cell_text(topic_cell(node.market.home))
         link = Invite(tuple(addresses), cell, node.identity.name).link()
         return {"link": link, "addresses": addresses, "cell": cell, "name": node.identity.name}
 
