@@ -12,9 +12,9 @@ directions obey the same table: a frame that the peer's phase does not allow is 
 fault, one that ours does not allow is a bug of ours. HELLO comes first and once, LISTED once,
 DONE last. DONE alone is success: a reset often arrives as a plain end of stream.
 
-Besides the order there is what was asked for. Every record must be the next of an open WANT;
-anything else is a RemoteError at its first record, so a liar wastes one frame. Whether a
-record is *true* is for `ledger.ingest`: take an event, admit its records, then take the next.
+Besides the order there is what was asked for: `sync_ask` holds our questions and what may
+answer them, `sync_serve` the peer's. Whether a record is *true* is for `ledger.ingest`: take an
+event, admit its records, then take the next.
 
 Nothing here grows with the peer's wishes. Incoming bytes are bounded by `FrameReader`,
 outgoing ones by OUTGOING_MAX: what waits is a set of authors whose head has changed, and one
@@ -31,34 +31,16 @@ from typing import Final, assert_never
 
 from passby.ledger.chain import Head as LocalHead
 from passby.ledger.changes import NO_INSTANCE, HeadChanges, Heard, NamedHeads
-from passby.ledger.heads import Bisection
-from passby.ledger.sync_events import (
-    CanFetch,
-    Compare,
-    Diverged,
-    Ended,
-    Event,
-    Finished,
-    HeadConflict,
-    ListRead,
-    Met,
-    Received,
-    Wanted,
-)
-from passby.ledger.sync_serve import Range, Serving
-from passby.protocol.entry import read_record
+from passby.ledger.sync_ask import Asking
+from passby.ledger.sync_events import CanFetch, Compare, Event, Finished, ListRead, Met, Wanted
+from passby.ledger.sync_serve import Serving
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import (
     CHANGES_EVERY,
-    CREDIT_GRANT_MIN,
-    CREDIT_MAX,
     HEADS_PER_FRAME_MAX,
-    LACKING_MAX,
-    PEER_HEADS_MAX,
     SEQ_MAX,
     STREAM_WRITE_MAX,
     UNKNOWN_FRAMES_MAX,
-    WANTS_OPEN_MAX,
 )
 from passby.protocol.messages import (
     ID_SHORT,
@@ -81,7 +63,7 @@ from passby.protocol.messages import (
     decode_message,
     encode_message,
 )
-from passby.protocol.packed import Place, joined, place_at
+from passby.protocol.packed import place_at
 
 
 class Phase(StrEnum):
@@ -145,29 +127,20 @@ class Session:
     ) -> None:
         self.ours = Phase.START
         self.theirs = Phase.START
-        self.in_flight = 0
-        """Bytes of records received and not yet `consumed`, or not yet granted again."""
         self._network = network
         self._features = features
         self._at_ms = at_ms
         self._local = local
-        self._interest = interest
         self._reader = FrameReader()
         self._events: deque[Event] = deque()
         self._fault: RemoteError | None = None
         self._unknown = 0
         self._finishing = False
         # What we ask for.
-        self._asked: dict[bytes, Range] = {}
-        self._asking: list[Want] = []
-        self._bisections: dict[bytes, Bisection] = {}
-        self._to_bisect: dict[bytes, int] = {}
-        self._their_heads: dict[bytes, tuple[int, bytes]] = {}
-        self._to_grant = 0
+        self._asking = Asking(local, interest, self._events)
+        self._their_heads: Mapping[bytes, tuple[int, bytes]] = self._asking.their_heads
         self._names = NamedHeads()
         self._heard_before = heard
-        self._their_instance = NO_INSTANCE
-        self._their_number = 0
         # What we serve.
         self._changes = changes
         self._told = 0
@@ -181,6 +154,11 @@ class Session:
     def room(self) -> int:
         """Bytes that `receive_data` takes now."""
         return self._reader.room
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes of records received and not yet `consumed`, or not yet granted again."""
+        return self._asking.in_flight
 
     @property
     def is_over(self) -> bool:
@@ -242,7 +220,7 @@ class Session:
             case Heads():
                 self._names.heard(message.heads)
                 for head in message.heads:
-                    self._take_head(head)
+                    self._asking.take_head(head)
             case Listed():
                 self._events.append(ListRead())
             case Wants():
@@ -252,17 +230,15 @@ class Session:
                 for follow in message.follows:
                     self._take_want(self._names.want(follow))
             case Changes():
-                self._their_number = message.number
+                self._asking.take_changes(message)
             case Entries():
-                self._take_entries(message)
+                self._asking.take_entries(message)
             case End():
-                self._take_end(message)
+                self._asking.take_end(message)
             case Credit():
                 self._serving.give_credit(message)
             case Done():
-                self._asked.clear()
-                self._bisections.clear()
-                self._to_bisect.clear()
+                self._asking.give_up()
                 self._events.append(Finished())
                 self.finish()
             case Unknown():
@@ -274,45 +250,10 @@ class Session:
         if hello.network != self._network:
             raise RemoteError(Code.VERSION, "a peer of another network", penalty=0)
         self._events.append(Met(hello.features & self._features, hello.at_ms))
-        self._their_instance = hello.instance
-        changes, before = self._changes, self._heard_before
-        if (
-            changes is not None
-            and hello.heard == changes.instance
-            and hello.since <= changes.number
-        ):
-            self._changed = dict.fromkeys(changes.since(hello.since))
-        if before is not None and before.instance == hello.instance:
-            self._their_number = before.number
-            self._their_heads.update(before.lacking)
-            for author, (seq, short_id) in before.lacking.items():
-                self._weigh(author, seq, short_id)
-
-    def _take_head(self, head: Head) -> None:
-        named = (head.seq, head.short_id)
-        if self._their_heads.get(head.author) == named:
-            return
-        if head.author not in self._local and not self._interest(head.author):
-            return
-        self._remember(head.author, *named)
-        self._weigh(head.author, *named)
-
-    def _remember(self, author: bytes, seq: int, short_id: bytes) -> None:
-        if author in self._their_heads or len(self._their_heads) < PEER_HEADS_MAX:
-            self._their_heads[author] = (seq, short_id)
-
-    def _weigh(self, author: bytes, seq: int, short_id: bytes) -> None:
-        """Hold the peer's head against ours."""
-        own = self._local.get(author)
-        if own is not None and seq == own.seq:
-            if own.id[:ID_SHORT] != short_id:
-                self._events.append(HeadConflict(author, seq))
-        elif seq > self._held(author) and not self.is_asking(author) and self._interest(author):
-            self._events.append(CanFetch(author, self._held(author) + 1, seq))
-
-    def _held(self, author: bytes) -> int:
-        own = self._local.get(author)
-        return own.seq if own is not None else 0
+        own = self._changes
+        if own is not None and hello.heard == own.instance and hello.since <= own.number:
+            self._changed = dict.fromkeys(own.since(hello.since))
+        self._asking.take_hello(hello, self._heard_before)
 
     def _take_want(self, want: Want) -> None:
         if want.takes_back:
@@ -320,48 +261,6 @@ class Session:
                 self._changed[want.author] = None
         elif not self._finishing:
             self._serving.want(want)
-
-    def _take_entries(self, entries: Entries) -> None:
-        self.in_flight += entries.size
-        if self.in_flight > CREDIT_MAX:
-            raise RemoteError(Code.FLOOD, "records beyond the credit")
-        plain: list[Place] = []
-        last: dict[bytes, Place] = {}
-        after: list[Event] = []
-        for place in entries.places:
-            author, seq = place.author, place.seq
-            asked = self._asked.get(author)
-            if asked is None or seq != asked.next_seq:
-                raise RemoteError(Code.OUT_OF_ORDER, "an entry nobody asked for")
-            asked.next_seq += 1
-            complete = seq == asked.to_seq
-            if complete:
-                del self._asked[author]
-            if author in self._bisections:
-                after.append(Compare(author, read_record(entries.packed, place.start)[0]))
-                continue
-            plain.append(place)
-            last[author] = place
-            if complete:
-                after.append(self._ended(author, complete=True))
-        for author, place in last.items():
-            known = self._their_heads.get(author)
-            if known is None or known[0] < place.seq:
-                self._remember(author, place.seq, place.short_id(entries.packed))
-        if plain:
-            whole = len(plain) == len(entries.places)
-            packed = entries.packed if whole else joined(entries.packed, plain)
-            self._events.append(Received(packed, len(plain), entries.size))
-        else:
-            self.consumed(entries.size)
-        self._events.extend(after)
-
-    def _take_end(self, end: End) -> None:
-        asked = self._asked.pop(end.author, None)
-        if asked is None or end.next_seq != asked.next_seq:
-            raise RemoteError(Code.OUT_OF_ORDER, "END of what was not open")
-        self._bisections.pop(end.author, None)
-        self._events.append(self._ended(end.author, complete=False))
 
     def _take_unknown(self) -> None:
         self._unknown += 1
@@ -375,19 +274,7 @@ class Session:
         """
         if self.theirs is Phase.START:
             return self._heard_before
-        if not self._their_number or len(self._their_heads) >= PEER_HEADS_MAX:
-            return None
-        named = self._their_heads
-        lacking = {author: head for author, head in named.items() if self._lacks(author, head)}
-        if len(lacking) > LACKING_MAX:
-            return None
-        return Heard(self._their_instance, self._their_number, lacking)
-
-    def _lacks(self, author: bytes, named: tuple[int, bytes]) -> bool:
-        own = self._local.get(author)
-        if own is None or named[0] > own.seq:
-            return True
-        return named[0] == own.seq and named[1] != own.id[:ID_SHORT]
+        return self._asking.heard()
 
     # --- what we ask for ---------------------------------------------------------------
 
@@ -396,20 +283,16 @@ class Session:
 
         For when an author's other neighbour went away: CanFetch events come once.
         """
-        seq, _ = self._their_heads.get(author, (0, b""))
-        held = self._held(author)
-        if seq <= held or self.is_asking(author) or self.theirs is Phase.OVER:
-            return None
-        return CanFetch(author, held + 1, seq)
+        return None if self.theirs is Phase.OVER else self._asking.can_fetch(author)
 
     def is_asking(self, author: bytes) -> bool:
         """Tell whether a range or a bisection of this chain is open with the peer."""
-        return author in self._asked or author in self._bisections
+        return self._asking.is_asking(author)
 
     @property
     def can_ask(self) -> bool:
         """Whether a further range may be asked for."""
-        return len(self._asked) < WANTS_OPEN_MAX and not self._finishing
+        return self._asking.can_ask
 
     def want(self, author: bytes, from_seq: int, to_seq: int) -> None:
         """Ask for a range, both ends included; `Ended` tells when it is over.
@@ -417,16 +300,7 @@ class Session:
         Raises:
             ValueError: one is open for this author, or there are too many: look first.
         """
-        if self.is_asking(author) or not 1 <= from_seq <= to_seq <= SEQ_MAX:
-            raise ValueError("a range is open for this author, or this is none")
-        if len(self._asked) >= WANTS_OPEN_MAX:
-            raise ValueError(f"{WANTS_OPEN_MAX} ranges are open with one peer")
-        if not self._finishing:
-            self._ask(author, from_seq, to_seq)
-
-    def _ask(self, author: bytes, from_seq: int, to_seq: int) -> None:
-        self._asked[author] = Range(from_seq, to_seq)
-        self._asking.append(Want(author, from_seq, to_seq))
+        self._asking.want(author, from_seq, to_seq)
 
     def follow(self, author: bytes, from_seq: int) -> None:
         """Ask for a chain from `from_seq` on, and for what is appended to it later."""
@@ -437,12 +311,7 @@ class Session:
 
         A bisection is given up with it.
         """
-        asked = self._asked.get(author)
-        if asked is None:
-            self._bisections.pop(author, None)
-        elif not asked.stopping:
-            asked.stopping = True
-            self._asking.append(Want(author, 0, 0))
+        self._asking.stop(author)
 
     def bisect(self, author: bytes, seq: int) -> None:
         """Search for the first entry where the peer's chain and ours differ, up to `seq`.
@@ -451,40 +320,16 @@ class Session:
         that does not link to ours. A range that is open is stopped first. Brings Compare
         events, and at last Diverged (or Ended, if the peer does not go along).
         """
-        if author in self._bisections or self._finishing:
-            return
-        if author in self._asked:
-            self._to_bisect.setdefault(author, seq)
-            self.stop(author)
-            return
-        search = Bisection(seq)
-        self._ask(author, search.ask, search.ask)
-        self._bisections[author] = search
-
-    def _ended(self, author: bytes, *, complete: bool) -> Ended:
-        """Begin the search that waited for this end, if one did."""
-        if (seq := self._to_bisect.pop(author, None)) is not None:
-            self.bisect(author, seq)
-        return Ended(author, complete)
+        self._asking.bisect(author, seq)
 
     def compared(self, compare: Compare, own_id: bytes) -> None:
         """Answer a Compare with the id of our own entry at its seq."""
-        author = compare.author
-        search = self._bisections.get(author)
-        if search is None or search.ask != compare.record.entry.seq or self._finishing:
-            return
-        if not search.told(compare.record, own_id):
-            del self._bisections[author]
+        if not self._asking.compared(compare, own_id):
             self._fault = RemoteError(Code.BAD_FIELD, "a head that the peer does not hold")
-        elif (found := search.found) is not None:
-            del self._bisections[author]
-            self._events.append(Diverged(author, found))
-        else:
-            self._ask(author, search.ask, search.ask)
 
     def consumed(self, size: int) -> None:
         """Say that records of `size` bytes are admitted, so that as many more may come."""
-        self._to_grant += size
+        self._asking.consumed(size)
 
     # --- what we serve -----------------------------------------------------------------
 
@@ -492,9 +337,7 @@ class Session:
         """Say that `local` has a new head for `author`, after it is on disk."""
         self._changed[author] = None
         self._serving.local_changed(author)
-        named = self._their_heads.get(author)
-        if named is not None and named[0] == self._held(author):
-            self._weigh(author, *named)
+        self._asking.local_changed(author)
 
     def next_wanted(self) -> Wanted | None:
         """Return what to read for the peer next, or None until credit or the buffer has room.
@@ -523,10 +366,7 @@ class Session:
         count = self._serving.send_entries(author, records)
         if count:
             packed = records[count - 1]
-            last = place_at(packed, 0)
-            known = self._their_heads.get(author)
-            if known is None or known[0] < last.seq:
-                self._remember(author, last.seq, last.short_id(packed))
+            self._asking.holds(place_at(packed, 0), packed)
         return count
 
     def finish(self) -> None:
@@ -535,7 +375,7 @@ class Session:
         Records that were under way may still be received until the peer's DONE.
         """
         self._finishing = True
-        self._asking.clear()
+        self._asking.finish()
         self._serving.give_up()
 
     # --- what we say -------------------------------------------------------------------
@@ -566,14 +406,10 @@ class Session:
             self._say_entries()
             self._say(Done())
             return
-        if self._asking:
-            for message in self._names.asking(self._asking):
-                self._say(message)
-            self._asking.clear()
-        if self._to_grant >= CREDIT_GRANT_MIN:
-            self.in_flight -= self._to_grant
-            self._say(Credit(self._to_grant))
-            self._to_grant = 0
+        for message in self._names.asking(self._asking.take_wants()):
+            self._say(message)
+        if size := self._asking.take_grant():
+            self._say(Credit(size))
         self._say_heads()
         self._say_entries()
         self._say_told()
