@@ -18,6 +18,7 @@ from passby.protocol.errors import (
     LocalError,
     NotRunningError,
     RemoteError,
+    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -33,15 +34,26 @@ CLOCK_BEHIND_MAX_S: Final = 120
 Check = dict[str, Any]
 
 
-@command("doctor", "passby doctor", "passby doctor --json", "passby doctor --mend")
+@command(
+    "doctor",
+    "passby doctor",
+    "passby doctor --json",
+    "passby doctor --mend",
+    "passby doctor --accept-clock",
+)
 @click.option("--mend", is_flag=True, help="Take over what a damaged ledger holds.")
-def doctor_command(session: Session, *, mend: bool) -> int:
+@click.option("--accept-clock", is_flag=True, help="Sign by this clock, whatever others say.")
+def doctor_command(session: Session, *, mend: bool, accept_clock: bool) -> int:
     """Check all that a node needs, and say the mend.
 
     The exit code is 0 when all is well, else 1.
     """
+    if mend and accept_clock:
+        raise UsageError("One at a time: --mend or --accept-clock.")
     if mend:
         return _mend(session)
+    if accept_clock:
+        return _accept_clock(session)
     found: dict[str, Check] = {}
     for check in _all(session):
         # The daemon looks at some things too; the worse verdict stands.
@@ -51,6 +63,15 @@ def doctor_command(session: Session, *, mend: bool) -> int:
     ill = [check for check in checks if not check["ok"]]
     session.out({"ok": not ill, "checks": checks}, lambda: _lines(checks))
     return Exit.FAILED if ill else Exit.DONE
+
+
+def _accept_clock(session: Session) -> int:
+    clock = session.post("/v1/clock/accept")
+    session.out(
+        {"clock": clock},
+        lambda: ["Until its next start the node signs by this clock, whatever others say."],
+    )
+    return Exit.DONE
 
 
 def _mend(session: Session) -> int:

@@ -277,6 +277,12 @@ def test_doctor_asks_the_daemon_too(neighbours: Street, capsys: Capture) -> None
     assert {"home", "keys", "database", "daemon", "own chain", "peers"} <= names
 
 
+def test_a_person_can_say_that_the_clock_is_right(street: Street, capsys: Capture) -> None:
+    anna, _ = street
+    assert "signs by this clock" in anna.shows(capsys, "doctor", "--accept-clock")
+    assert anna.code("doctor", "--accept-clock", "--mend") == 2
+
+
 def test_a_taken_port_is_named_and_so_is_the_log(tmp_path: Path, capsys: Capture) -> None:
     import socket
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from hashlib import sha256
 
+import pytest
 import trio
 from tests.sim.schedule import simulate
 from tests.sim.village import Village
 
 from passby.node.net_memory import MemoryWorld, Weather
+from passby.protocol.errors import RefusedError
 
 SIZE = 20
 STORM = Weather(delay_s=(0.005, 0.2), loss=0.1, duplication=0.05, stream_break=0.002)
@@ -92,3 +94,29 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     assert first.villagers[0].heads() == second.villagers[0].heads()
     _, _, other = play(seed=12)
     assert other.digest.hexdigest() != diary.digest.hexdigest()
+
+
+def test_a_node_whose_clock_is_hours_off_signs_nothing_until_its_owner_says_so() -> None:
+    async def story(dice: random.Random) -> None:
+        village = Village(MemoryWorld(3), dice, 4)
+        village.villagers[3].skew_ms = 3 * 3_600_000
+        late = village.villagers[3]
+        async with trio.open_nursery() as nursery:
+            for villager in village.villagers:
+                await villager.start(nursery)
+            one, two, three = village.villagers[:3]
+            await two.join(one)
+            await three.join(one, two)
+            await late.join(one, two, three)
+            await trio.sleep(5)
+            said = late.store.head(late.key.public)
+            with pytest.raises(RefusedError, match="3 h ahead of the neighbours'") as refused:
+                await late.offer("a thing from the future")
+            assert "passby doctor --accept-clock" in refused.value.hint
+            assert late.store.head(late.key.public) == said
+            await one.offer("a thing of today")
+            late.participant.chains.clock_guard.accept()
+            await late.offer("a thing from the future, on purpose")
+            nursery.cancel_scope.cancel()
+
+    simulate(5, story)

@@ -31,6 +31,7 @@ class Villager:
 
     village: Village
     name: str
+    skew_ms: int = 0
     key: SigningKey = field(init=False)
     store: MemoryStore = field(init=False)
     participant: Participant = field(init=False)
@@ -52,7 +53,7 @@ class Villager:
             HOME,
             InlineStorage(self.store, self.key.public),
             self.network,
-            virtual_clock(EPOCH_MS),
+            virtual_clock(EPOCH_MS, self.skew_ms),
             self.village.dice.randbytes,
         )
         self.scope = trio.CancelScope()
