@@ -5,209 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from passby.ledger import schema
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.ingest import Batch, View
-from passby.ledger.reader_sqlite import SqliteReader, id8, trade_of
-from passby.ledger.schema import CLEAR_FOLDS, SEQ_BITS, SEQ_MASK, Connection, faults
-from passby.ledger.standing import Roots, Standing, stands_among
-from passby.ledger.store import ABANDONED, checked_payload, concerned, replay, until_ms
+from passby.ledger.reader_sqlite import SqliteReader
+from passby.ledger.rows_sqlite import ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
+from passby.ledger.schema import CLEAR_FOLDS, SEQ_BITS, SEQ_MASK, faults
+from passby.ledger.standing import Roots
+from passby.ledger.store import ABANDONED, checked_payload, concerned, replay
+from passby.ledger.view_sqlite import HeldView
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError
 from passby.protocol.statements import Statement
-from passby.protocol.stock import STOCK_TYPES, LotStock, Reserve, names_reserve
-from passby.protocol.types import TRADE_TYPES, EntryType
+from passby.protocol.stock import LotStock, Reserve
 
-_CHUNKS: Final = (256, 64, 16, 4, 1)
-"""Rows of one INSERT or members of one IN: few sizes, so that their statements stay prepared."""
 _NUMBERS_MAX: Final = 65_536
 """Author numbers kept in memory, about 10 MB; the rest are a query away."""
-
-
-class _Table:
-    """Rows for one table, one flat list of values, written by as few statements as may be."""
-
-    def __init__(self, into: str, width: int, conflict: str = "") -> None:
-        self._width = width
-        row = f"({','.join('?' * width)})"
-        self._sql = {
-            size: f"INSERT INTO {into} VALUES {','.join([row] * size)} {conflict}"  # noqa: S608  # constants
-            for size in _CHUNKS
-        }
-
-    def insert(self, db: Connection, values: Sequence[Any]) -> None:
-        """Insert `values`, row after row; a loop of single inserts is many times slower."""
-        start, width = 0, self._width
-        for size, sql in self._sql.items():
-            step = size * width
-            while len(values) - start >= step:
-                db.execute(sql, values[start : start + step])
-                start += step
-
-
-_ENTRIES: Final = _Table("entries (place, id8, checked, raw, carried)", 5)
-_TRADES: Final = _Table("trades (propose8, place)", 2)
-_PROPOSES: Final = _Table("proposes (place, at_ms)", 2)
-_REQUESTS: Final = _Table("requests (place, until_ms)", 2)
-_LOTS: Final = _Table(
-    "lots (place, until_ms, id, last_seq, remaining, reserved, closed)",
-    7,
-    "ON CONFLICT (place) DO UPDATE SET last_seq = excluded.last_seq,"
-    " remaining = excluded.remaining, reserved = excluded.reserved, closed = excluded.closed",
-)
-_RESERVES: Final = _Table(
-    "reserves (place, id, propose_id, lot_seq, amount, resolved_seq)",
-    6,
-    "ON CONFLICT (place) DO UPDATE SET resolved_seq = excluded.resolved_seq",
-)
-_HEADS: Final = _Table(
-    "authors (number, key, seq, head_id, at_ms)",
-    5,
-    "ON CONFLICT (number) DO UPDATE SET seq = excluded.seq, head_id = excluded.head_id,"
-    " at_ms = excluded.at_ms",
-)
-
 
 _FORGET: Final = (
     "INSERT INTO erasures (place, id) VALUES (?, ?)"
     " ON CONFLICT (id) DO UPDATE SET place = excluded.place"
 )
-
-
-class _Author(NamedTuple):
-    """A row of authors, number 0 for one that is not there."""
-
-    number: int
-    head: Head | None
-    frozen_from: int | None
-
-
-_STRANGER: Final = _Author(0, None, None)
-
-
-def _chunked(members: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Cut `members` into chunks of the sizes in _CHUNKS, the last one filled by repeating."""
-    start, most = 0, _CHUNKS[0]
-    while (left := len(members) - start) > 0:
-        chunk = members[start : start + most]
-        if left < most:
-            size = next(size for size in reversed(_CHUNKS) if size >= left)
-            chunk = [*chunk, *[chunk[-1]] * (size - left)]
-        yield chunk
-        start += most
-
-
-class _Held:
-    """A `View` of the store, read ahead for the records in question, else as it is asked."""
-
-    def __init__(self, store: SqliteStore, records: Iterable[Record]) -> None:
-        self._store = store
-        self._authors: dict[bytes, _Author] = {}
-        self._lots: dict[tuple[bytes, int], LotStock | None] = {}
-        self._reserves: dict[tuple[bytes, int], Reserve | None] = {}
-        keys: dict[bytes, None] = {}
-        stocked: list[Entry] = []
-        for record in records:
-            body = record.entry.body
-            keys[body.author] = None
-            if body.stock and body.type in STOCK_TYPES and body.type != EntryType.OFFER:
-                stocked.append(record.entry)
-        self._read_authors(list(keys))
-        self._read_stock(stocked)
-
-    def _read_authors(self, keys: Sequence[bytes]) -> None:
-        self._authors.update(dict.fromkeys(keys, _STRANGER))
-        for chunk in _chunked(keys):
-            for number, key, seq, head_id, at_ms, frozen_from in self._store.select_in(
-                "SELECT number, key, seq, head_id, at_ms, frozen_from FROM authors WHERE key", chunk
-            ):
-                head = Head(seq, head_id, at_ms) if seq else None
-                self._authors[key] = _Author(number, head, frozen_from)
-                self._store.remember(key, number)
-
-    def _read_stock(self, entries: Sequence[Entry]) -> None:
-        lots: dict[int, bytes] = {}
-        reserves: dict[int, bytes] = {}
-        for entry in entries:
-            author = entry.body.author
-            held = self._authors[author]
-            lot_seq, _, reserve_seq, *_ = entry.body.stock
-            # What is above the head is not here, but comes with the records themselves.
-            known = held.head.seq if held.head is not None else 0
-            self._lots[author, lot_seq] = None
-            if lot_seq <= known:
-                lots[held.number << SEQ_BITS | lot_seq] = author
-            if names_reserve(entry):
-                self._reserves[author, reserve_seq] = None
-                if reserve_seq <= known:
-                    reserves[held.number << SEQ_BITS | reserve_seq] = author
-        self._read_lots(lots)
-        self._read_reserves(reserves)
-
-    def _read_lots(self, places: dict[int, bytes]) -> None:
-        for chunk in _chunked(list(places)):
-            for place, lot_id, last_seq, remaining, reserved, closed in self._store.select_in(
-                "SELECT place, id, last_seq, remaining, reserved, closed FROM lots WHERE place",
-                chunk,
-            ):
-                lot_seq = place & SEQ_MASK
-                self._lots[places[place], lot_seq] = LotStock(
-                    lot_id, lot_seq, last_seq, remaining, reserved, bool(closed)
-                )
-
-    def _read_reserves(self, places: dict[int, bytes]) -> None:
-        for chunk in _chunked(list(places)):
-            for place, reserve_id, propose_id, lot_seq, amount, resolved in self._store.select_in(
-                "SELECT place, id, propose_id, lot_seq, amount, resolved_seq FROM reserves"
-                " WHERE place",
-                chunk,
-            ):
-                seq = place & SEQ_MASK
-                self._reserves[places[place], seq] = Reserve(
-                    reserve_id, propose_id, seq, lot_seq, amount, resolved
-                )
-
-    def _author(self, author: bytes) -> _Author:
-        if author not in self._authors:
-            self._read_authors([author])
-        return self._authors[author]
-
-    def head(self, author: bytes) -> Head | None:
-        return self._author(author).head
-
-    def frozen_from(self, author: bytes) -> int | None:
-        return self._author(author).frozen_from
-
-    def record_at(self, author: bytes, seq: int) -> Record | None:
-        return self._store.record_at(author, seq)
-
-    def lot_at(self, author: bytes, lot_seq: int) -> LotStock | None:
-        if (author, lot_seq) not in self._lots:
-            self._lots[author, lot_seq] = None
-            # A peer's number may be anything: beyond a seq it would reach into other chains.
-            if lot_seq <= SEQ_MASK:
-                self._read_lots({self._author(author).number << SEQ_BITS | lot_seq: author})
-        return self._lots[author, lot_seq]
-
-    def standing(self, author: bytes) -> Standing:
-        return self._store.roots.standing(author)
-
-    def person_of(self, author: bytes) -> bytes:
-        return self._store.person_of(author)
-
-    def stands(self, entry: Entry) -> bool:
-        return stands_among(entry, self._store.trade, self._store.person_of)
-
-    def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
-        if (author, seq) not in self._reserves:
-            self._reserves[author, seq] = None
-            if seq <= SEQ_MASK:
-                self._read_reserves({self._author(author).number << SEQ_BITS | seq: author})
-        return self._reserves[author, seq]
 
 
 class SqliteStore(SqliteReader):
@@ -235,12 +57,13 @@ class SqliteStore(SqliteReader):
         """Open or make the ledger at `path`, as the constructor."""
         return cls(path)
 
-    def select_in(self, sql: str, members: Sequence[Any]) -> list[Any]:
-        """Return the rows of `sql` + " IN (members)"."""
-        return self._all(f"{sql} IN ({','.join('?' * len(members))})", members)
+    def select_in(self, sql: str, members: Sequence[Any]) -> Iterator[Any]:
+        """As `ViewSource.select_in`."""
+        for chunk in chunked(members):
+            yield from self._all(f"{sql} IN ({','.join('?' * len(chunk))})", chunk)
 
     def remember(self, author: bytes, number: int) -> None:
-        """Keep an author's number at hand for the commit that follows."""
+        """As `ViewSource.remember`."""
         if len(self._numbers) >= _NUMBERS_MAX:
             self._numbers.clear()
         self._numbers[author] = number
@@ -259,7 +82,7 @@ class SqliteStore(SqliteReader):
         if version != self._version:
             # Another process takes in bulk, and may have read what a root says.
             self._version, self._roots = version, None
-        return _Held(self, records)
+        return HeldView(self, records)
 
     # --- writing -----------------------------------------------------------------------
     def commit(self, batches: Sequence[Batch], *, durable: bool) -> None:
@@ -330,7 +153,7 @@ class SqliteStore(SqliteReader):
 
     def _write_records(self, batch: Batch, last_days: dict[int, int]) -> None:
         entries: list[Any] = []
-        folds = _Folds(last_days)
+        folds = Folds(last_days)
         for appended in batch.appended:
             record = appended.record
             entry = record.entry
@@ -349,7 +172,7 @@ class SqliteStore(SqliteReader):
                 entries[-1] = b""
                 self._db.execute(_FORGET, (place, entry.id))
             folds.take(place, entry)
-        _ENTRIES.insert(self._db, entries)
+        ENTRIES.insert(self._db, entries)
         folds.write(self._db)
 
     def _write_stock(
@@ -365,18 +188,18 @@ class SqliteStore(SqliteReader):
             until = last_days.get(place, 0)
             rows += (place, until, lot.lot_id, lot.last_seq, lot.remaining, lot.reserved)
             rows.append(lot.closed)
-        _LOTS.insert(self._db, rows)
+        LOTS.insert(self._db, rows)
         rows = []
         for (author, seq), held in reserves.items():
             place = self._numbered(author) << SEQ_BITS | seq
             rows += (place, held.id, held.propose_id, held.lot_seq, held.amount, held.resolved_seq)
-        _RESERVES.insert(self._db, rows)
+        RESERVES.insert(self._db, rows)
 
     def _write_heads(self, heads: dict[bytes, Head]) -> None:
         rows: list[Any] = []
         for author, head in heads.items():
             rows += (self._numbered(author), author, head.seq, head.id, head.at_ms)
-        _HEADS.insert(self._db, rows)
+        HEADS.insert(self._db, rows)
 
     def _write_evidence(self, evidence: Evidence) -> None:
         number = self._numbered(evidence.author)
@@ -553,7 +376,7 @@ class SqliteStore(SqliteReader):
 
     def _rebuild_chain(self, number: int, author: bytes) -> None:
         last_days: dict[int, int] = {}
-        folds = _Folds(last_days)
+        folds = Folds(last_days)
         entries: list[Entry] = []
         for place, raw, carried, head8 in self._all(
             "SELECT place, raw, carried, id8 FROM entries WHERE place BETWEEN ? AND ?"
@@ -573,32 +396,3 @@ class SqliteStore(SqliteReader):
         if entries:
             last = entries[-1]
             self._write_heads({author: Head(last.seq, last.id, last.at_ms)})
-
-
-class _Folds:
-    """What entries come to besides stock: rows for the tables that are looked up by meaning."""
-
-    def __init__(self, last_days: dict[int, int]) -> None:
-        self._last_days = last_days
-        self._trades: list[Any] = []
-        self._proposes: list[Any] = []
-        self._requests: list[Any] = []
-
-    def take(self, place: int, entry: Entry) -> None:
-        """Note what `entry` is about."""
-        body = entry.body
-        kind = body.type
-        if kind in TRADE_TYPES:
-            if kind == EntryType.PROPOSE:
-                self._proposes += (place, body.at_ms)
-            self._trades += (id8(trade_of(entry)), place)
-        elif kind == EntryType.OFFER:
-            self._last_days[place] = until_ms(entry)
-        elif kind == EntryType.REQUEST:
-            self._requests += (place, until_ms(entry))
-
-    def write(self, db: Connection) -> None:
-        """Write what was noted."""
-        _TRADES.insert(db, self._trades)
-        _PROPOSES.insert(db, self._proposes)
-        _REQUESTS.insert(db, self._requests)

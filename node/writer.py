@@ -14,9 +14,10 @@ a crash at each point is safe:
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from passby.ledger.chain import Append, Head, Outcome
 from passby.ledger.frames import Digest, Frames, Places, news_in, places_in
@@ -84,10 +85,8 @@ class NoGuard:
         """As `Guard.close`."""
 
 
-class Request(Generic[T]):
-    """Records to write, and what came of it: `outcome` raises or returns."""
-
-    own: bytes | None = None
+class Asked(Generic[T]):
+    """Anything the writer is asked for, and what came of it: `outcome` raises or returns."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -95,18 +94,9 @@ class Request(Generic[T]):
         self._values: list[T] = []
 
     @property
-    def records(self) -> Sequence[Record]:
-        """Those to judge, for reading ahead what they depend on."""
-        return ()
-
-    @property
     def weight(self) -> int:
         """About how many records these are, without decoding any."""
-        return len(self.records)
-
-    def judge(self, view: Overlay) -> Batch:
-        """Return what to write; nothing in `view` changes."""
-        raise NotImplementedError
+        return 0
 
     def settle(self, value: T) -> None:
         """Note what `outcome` returns unless there is an error."""
@@ -124,7 +114,27 @@ class Request(Generic[T]):
         return self._values[0]
 
 
-class Admission(Request[Sequence[Outcome]]):
+class Judged(Asked[T], ABC):
+    """Records to write in a transaction that others may share."""
+
+    own: bytes | None = None
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Those to judge, for reading ahead what they depend on."""
+        return ()
+
+    @property
+    def weight(self) -> int:
+        """As `Asked.weight`."""
+        return len(self.records)
+
+    @abstractmethod
+    def judge(self, view: Overlay) -> Batch:
+        """Return what to write; nothing in `view` changes."""
+
+
+class Admission(Judged[Sequence[Outcome]]):
     """Records that a peer sent."""
 
     def __init__(self, records: Sequence[Record], check: Check) -> None:
@@ -134,11 +144,11 @@ class Admission(Request[Sequence[Outcome]]):
 
     @property
     def records(self) -> Sequence[Record]:
-        """As `Request.records`."""
+        """As `Judged.records`."""
         return self._records
 
     def judge(self, view: Overlay) -> Batch:
-        """As `Request.judge`."""
+        """As `Judged.judge`."""
         batch = admit(view, self._records, self._check)
         self.settle(batch.outcomes)
         return batch
@@ -151,7 +161,7 @@ class Line:
     refused: bool = False
 
 
-class Intake(Request[Digest]):
+class Intake(Judged[Digest]):
     """Frames that a peer sent, not decoded before the writer's turn."""
 
     def __init__(self, frames: Sequence[bytes], line: Line | None = None) -> None:
@@ -171,7 +181,7 @@ class Intake(Request[Digest]):
 
     @property
     def weight(self) -> int:
-        """As `Request.weight`."""
+        """As `Judged.weight`."""
         return self.size // 256 + 1
 
     @property
@@ -190,12 +200,12 @@ class Intake(Request[Digest]):
         return self._line.refused
 
     def settle(self, value: Digest) -> None:
-        """As `Request.settle`."""
+        """As `Asked.settle`."""
         self._line.refused |= value.fault is not None
         super().settle(value)
 
     def judge(self, view: Overlay) -> Batch:
-        """As `Request.judge`."""
+        """As `Judged.judge`."""
         if self.is_void:
             self.settle(Digest())
             return Batch()
@@ -208,7 +218,7 @@ class Intake(Request[Digest]):
         return batch
 
 
-class OwnAppend(Request[list[Record]]):
+class OwnAppend(Judged[list[Record]]):
     """Records that the node itself composes, all or none."""
 
     def __init__(self, author: bytes, make: Composer) -> None:
@@ -217,7 +227,7 @@ class OwnAppend(Request[list[Record]]):
         self._make = make
 
     def judge(self, view: Overlay) -> Batch:
-        """As `Request.judge`."""
+        """As `Judged.judge`."""
         records = self._make(view)
         batch = admit(view, records, Check.OWN)
         for record, outcome in zip(records, batch.outcomes, strict=True):
@@ -227,12 +237,16 @@ class OwnAppend(Request[list[Record]]):
         return batch
 
 
-class Call(Request[T]):
+class Call(Asked[T]):
     """Any work on the store that is a transaction of its own."""
 
     def __init__(self, work: Callable[[Store], T]) -> None:
         super().__init__()
         self.work = work
+
+
+Request: TypeAlias = Judged[T] | Call[T]
+"""What the writer serves."""
 
 
 class Writer:
@@ -302,7 +316,7 @@ class Writer:
 
     def serve(self, requests: Sequence[Request[Any]]) -> None:
         """Serve all and tell each; what can share a transaction does."""
-        shared: list[Request[Any]] = []
+        shared: list[Judged[Any]] = []
         for request in requests:
             if isinstance(request, Call):
                 self._write(shared)
@@ -349,7 +363,7 @@ class Writer:
             request.error = error
         request.finish()
 
-    def _write(self, requests: Sequence[Request[Any]]) -> None:
+    def _write(self, requests: Sequence[Judged[Any]]) -> None:
         if not requests:
             return
         try:
@@ -366,7 +380,7 @@ class Writer:
         for request in requests:
             request.finish()
 
-    def _write_together(self, requests: Sequence[Request[Any]]) -> bool:
+    def _write_together(self, requests: Sequence[Judged[Any]]) -> bool:
         """Write `requests` in one transaction; False if that failed and each is to be tried."""
         view = Overlay(
             self._store.view(record for request in requests for record in request.records)
