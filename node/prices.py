@@ -156,11 +156,6 @@ def show_price(price: Price, unit: Unit, at_ms: int) -> str:
     return f"{money} per {show_amount(Amount(price.per_amount, unit)).removeprefix('1 ')}"
 
 
-def show_total(price: Price, amount: Amount, at_ms: int) -> str:
-    """Return what `amount` costs at `at_ms`, for people."""
-    return show_money(price.total_minor(amount.value, at_ms), price.currency)
-
-
 def _currency(word: str, default: str | None) -> str:
     """Return the ISO 4217 code that `word` names, or the default where it is empty."""
     if word in _UNCLEAR_SIGNS:

@@ -197,28 +197,6 @@ def amount_in(number: Fraction, code: str, measure: Measure | None = None) -> Am
     return Amount(value, unit)
 
 
-def check_step(amount: Amount, step: int, minimum: int) -> None:
-    """Hold `amount` against what a lot is given out in: at least `minimum`, in `step`s.
-
-    Raises:
-        UsageError: it is below the minimum or step, or between two steps.
-    """
-    least = max(step, -(-minimum // step) * step)
-    if amount.value < least:
-        raise UsageError(
-            f"{show_amount(amount)} is less than the least that is given out, "
-            f"{show_amount(Amount(least, amount.unit))}",
-            f"take {show_amount(Amount(least, amount.unit))} or more",
-        )
-    if amount.value % step:
-        below = amount.value - amount.value % step
-        near = [show_amount(Amount(n, amount.unit)) for n in (below, below + step) if n >= least]
-        raise UsageError(
-            f"{show_amount(amount)} is not a multiple of {show_amount(Amount(step, amount.unit))}",
-            f"take {' or '.join(near)}",
-        )
-
-
 def show_amount(amount: Amount) -> str:
     """Return `amount` for people, exactly: "473 ml", "1.5 l", "2 h 30 min", "2 seats".
 

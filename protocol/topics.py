@@ -49,9 +49,3 @@ def is_cell_at(cell: int, resolution: int) -> bool:
 def resolution_of(cell: int) -> int:
     """Return the resolution field of `cell`."""
     return cell >> 52 & 0xF
-
-
-def parent_of(cell: int, resolution: int) -> int:
-    """Return the ancestor of `cell` at a coarser or equal `resolution`, by bits."""
-    mask = (1 << 3 * (_FINEST - resolution)) - 1
-    return cell & ~(0xF << 52) | resolution << 52 | mask

@@ -16,7 +16,6 @@ from passby.node.prices import (
     parse_price,
     show_money,
     show_price,
-    show_total,
     to_minor,
 )
 from passby.node.quantities import (
@@ -24,7 +23,6 @@ from passby.node.quantities import (
     Amount,
     Measure,
     amount_in,
-    check_step,
     parse_amount,
     show_amount,
 )
@@ -188,16 +186,6 @@ def test_amounts_are_shown_as_people_write_them() -> None:
     assert show_amount(Amount(2, SEAT)) == "2 seats"
 
 
-def test_an_amount_below_or_between_the_steps_is_told_the_nearest() -> None:
-    check_step(Amount(500, ML), step=250, minimum=300)
-    with pytest.raises(UsageError, match="less than the least") as refused:
-        check_step(Amount(250, ML), step=250, minimum=300)
-    assert "500 ml" in refused.value.hint
-    with pytest.raises(UsageError, match="not a multiple of 250 ml") as refused:
-        check_step(Amount(600, ML), step=250, minimum=300)
-    assert refused.value.hint == "take 500 ml or 750 ml"
-
-
 def test_a_file_names_its_unit_beside_its_number() -> None:
     assert amount_in(Fraction(1, 2), "LTR") == Amount(500, ML)
     with pytest.raises(UsageError, match="0 ml"):
@@ -294,7 +282,6 @@ def test_prices_are_shown_with_what_they_are_for() -> None:
     assert show_price(Price(250, 1, "EUR"), SEAT, 0) == "2.50 EUR per seat"
     assert show_price(Price(250, 60, "EUR"), MIN, 0) == "2.50 EUR per h"
     assert show_price(Price(0, 1, "EUR"), PC, 0) == "free"
-    assert show_total(Price(400, 946, "EUR"), Amount(473, ML), 0) == "2.00 EUR"
 
 
 def test_money_is_never_rounded_by_way_of_a_float() -> None:

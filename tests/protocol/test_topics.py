@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from passby.protocol.topics import (
     TOPIC_RESOLUTION,
     is_cell_at,
-    parent_of,
     resolution_of,
     topic_cell,
     topic_for,
@@ -27,12 +26,6 @@ def test_every_cell_is_one_at_its_own_resolution_only(
     cell = h3.latlng_to_cell(*at, resolution)
     assert is_cell_at(cell, other) == (other == resolution)
     assert resolution_of(cell) == resolution
-
-
-@given(places, st.integers(5, 15))
-def test_a_parent_by_bits_is_the_librarys_parent(at: tuple[float, float], resolution: int) -> None:
-    cell = h3.latlng_to_cell(*at, resolution)
-    assert parent_of(cell, TOPIC_RESOLUTION) == h3.cell_to_parent(cell, TOPIC_RESOLUTION)
 
 
 @given(st.integers(0, 63), places)
