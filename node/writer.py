@@ -408,7 +408,7 @@ class Writer:
             raise
         if durable:
             try:
-                self._guard.write(self._store.head(self._own))
+                self._guard.write(view.head(self._own))
             except LocalError as error:
                 for request in requests:
                     if request.own is not None:
