@@ -108,7 +108,7 @@ class Session:
         network: 32 bytes that both sides must share.
         local: the admitted head of each chain, by author. The caller owns it, one for all
             sessions, and calls `local_changed` after each change.
-        interest: whether entries of an author are wanted at all.
+        wanted_to: the highest seq wanted of an author: 0 for none, SEQ_MAX for all there will be.
         features: feature bits of this side.
         at_ms: this side's clock, Unix milliseconds, which the peer holds against its own.
         changes: numbers the changes of `local`; note each before `local_changed`.
@@ -119,7 +119,7 @@ class Session:
         self,
         network: bytes,
         local: Mapping[bytes, LocalHead],
-        interest: Callable[[bytes], bool],
+        wanted_to: Callable[[bytes], int],
         features: int = 0,
         at_ms: int = 0,
         changes: HeadChanges | None = None,
@@ -137,7 +137,7 @@ class Session:
         self._unknown = 0
         self._finishing = False
         # What we ask for.
-        self._asking = Asking(local, interest, self._events)
+        self._asking = Asking(local, wanted_to, self._events)
         self._their_heads: Mapping[bytes, tuple[int, bytes]] = self._asking.their_heads
         self._names = NamedHeads()
         self._heard_before = heard
@@ -279,9 +279,10 @@ class Session:
     # --- what we ask for ---------------------------------------------------------------
 
     def can_fetch(self, author: bytes) -> CanFetch | None:
-        """Return what the peer says it holds of a chain beyond ours, unless it is asked for.
+        """Return what the peer says it holds and we want of a chain, unless it is asked for.
 
-        For when an author's other neighbour went away: CanFetch events come once.
+        For when an author's other neighbour went away, or more is wanted than before: CanFetch
+        events come once.
         """
         return None if self.theirs is Phase.OVER else self._asking.can_fetch(author)
 

@@ -42,14 +42,14 @@ class Asking:
 
     Args:
         local: the admitted head of each chain, by author.
-        interest: whether entries of an author are wanted at all.
+        wanted_to: the highest seq wanted of an author, 0 for none.
         events: where to put what the session tells next.
     """
 
     def __init__(
         self,
         local: Mapping[bytes, LocalHead],
-        interest: Callable[[bytes], bool],
+        wanted_to: Callable[[bytes], int],
         events: deque[Event],
     ) -> None:
         self.in_flight = 0
@@ -57,7 +57,7 @@ class Asking:
         self.their_heads: dict[bytes, tuple[int, bytes]] = {}
         """author -> (seq, first bytes of the id) of what the peer is known to hold."""
         self._local = local
-        self._interest = interest
+        self._wanted_to = wanted_to
         self._events = events
         self._finishing = False
         self._asked: dict[bytes, Range] = {}
@@ -83,8 +83,6 @@ class Asking:
         """Take a head that the peer names."""
         named = (head.seq, head.short_id)
         if self.their_heads.get(head.author) == named:
-            return
-        if head.author not in self._local and not self._interest(head.author):
             return
         self._remember(head.author, *named)
         self._weigh(head.author, *named)
@@ -131,8 +129,16 @@ class Asking:
         if own is not None and seq == own.seq:
             if own.id[:ID_SHORT] != short_id:
                 self._events.append(HeadConflict(author, seq))
-        elif seq > self._held(author) and not self.is_asking(author) and self._interest(author):
-            self._events.append(CanFetch(author, self._held(author) + 1, seq))
+        elif not self.is_asking(author) and (found := self._beyond(author, seq)) is not None:
+            self._events.append(found)
+
+    def _beyond(self, author: bytes, seq: int) -> CanFetch | None:
+        """Return what is wanted of a chain that the peer holds up to `seq`."""
+        held = self._held(author)
+        if seq <= held:
+            return None
+        to_seq = min(seq, self._wanted_to(author))
+        return CanFetch(author, held + 1, to_seq) if to_seq > held else None
 
     def _held(self, author: bytes) -> int:
         own = self._local.get(author)
@@ -143,10 +149,7 @@ class Asking:
     def can_fetch(self, author: bytes) -> CanFetch | None:
         """As `Session.can_fetch`, until the peer has said DONE."""
         seq, _ = self.their_heads.get(author, (0, b""))
-        held = self._held(author)
-        if seq <= held or self.is_asking(author):
-            return None
-        return CanFetch(author, held + 1, seq)
+        return None if self.is_asking(author) else self._beyond(author, seq)
 
     def is_asking(self, author: bytes) -> bool:
         """Tell whether a range or a bisection of this chain is open with the peer."""

@@ -15,7 +15,7 @@ class Met(msgspec.Struct, frozen=True):
 
 
 class CanFetch(msgspec.Struct, frozen=True):
-    """The peer says that it holds a range we lack. Answer with `want` or `follow`, or not."""
+    """The peer says that it holds a range we want. Answer with `want` or `follow`, or not."""
 
     author: bytes
     from_seq: int

@@ -41,6 +41,7 @@ from passby.protocol.limits import (
     PEERS_HEARD_MAX,
     REDIAL_FIRST_S,
     RUNS_BETWEEN_LOOKS,
+    SEQ_MAX,
     STREAM_READ_MAX,
     SYNC_RETRY_MAX_S,
     SYNC_STALL_S,
@@ -75,6 +76,10 @@ class _Link:
         self.listed = False
         self.tried: set[bytes] = set()
         """Sealed chains that were asked for here."""
+        self.tried_from: dict[bytes, int] = {}
+        """Where the last range began that was asked for of a chain not wanted without end."""
+        self.let_go: set[bytes] = set()
+        """Chains stopped because less was wanted, and not because of what the peer sent."""
 
     def ring(self) -> None:
         self.bell.set()
@@ -111,7 +116,8 @@ class Replication:
         network: whose streams carry the sessions; handlers are set at once.
         chains: reads for the peers, admits what they send, tells of new heads.
         network_id: 32 bytes that all nodes of one network share.
-        interest: whether an author's entries are wanted.
+        wanted_to: the highest seq wanted of an author: 0 for none, SEQ_MAX for all there will be.
+            Whoever changes what it returns calls `wants_changed`.
     """
 
     def __init__(
@@ -119,12 +125,12 @@ class Replication:
         network: Network,
         chains: Chains,
         network_id: bytes,
-        interest: Callable[[bytes], bool] = lambda _author: True,
+        wanted_to: Callable[[bytes], int] = lambda _author: SEQ_MAX,
     ) -> None:
         self._network = network
         self._chains = chains
         self._network_id = network_id
-        self._interest = interest
+        self._wanted_to = wanted_to
         self.counts = Counts()
         self._changes = HeadChanges(chains.draw(INSTANCE_BYTES), chains.heads)
         self._numbered = {author: head.seq for author, head in chains.heads.items()}
@@ -168,6 +174,17 @@ class Replication:
                 wait_s = REDIAL_FIRST_S
             await trio.sleep(wait_s)
             wait_s = min(2 * wait_s, SYNC_RETRY_MAX_S)
+
+    def wants_changed(self, authors: Iterable[bytes]) -> None:
+        """Look again at what is wanted of these authors: less is stopped, more is asked for."""
+        for author in authors:
+            eager = self._links.get(self._eager.get(author, ""))
+            if eager is None:
+                self._find_eager(author)
+            elif self._wanted_to(author) < SEQ_MAX:
+                eager.let_go.add(author)
+                eager.session.stop(author)
+                eager.ring()
 
     async def watch(self) -> None:
         """Change the eager neighbour of authors whose named heads do not come."""
@@ -215,7 +232,7 @@ class Replication:
         session = Session(
             self._network_id,
             self._chains.heads,
-            self._interest,
+            self._wanted_to,
             at_ms=self._chains.now_ms(),
             changes=self._changes,
             heard=self._heard.get(stream.peer),
@@ -365,8 +382,9 @@ class Replication:
             case Ended(author=author, complete=complete):
                 if self._eager.get(author) == link.peer:
                     del self._eager[author]
-                if not complete:
-                    self._find_eager(author, besides=link.peer)
+                fair = complete or author in link.let_go
+                link.let_go.discard(author)
+                self._find_eager(author, besides=None if fair else link.peer)
                 self._fetch_healed(author)
             case _:
                 assert_never(event)
@@ -385,14 +403,22 @@ class Replication:
         # A session that another has replaced still hears what had come: nothing depends on it.
         if self._links.get(link.peer) is not link:
             return False
-        if self._chains.is_frozen(author) or session.is_asking(author) or not session.can_ask:
+        found = session.can_fetch(author)
+        if self._chains.is_frozen(author) or found is None or not session.can_ask:
             return False
         if author in self._chains.sealed:
             # What lies above a seal and binds nobody is refused from every peer alike.
             if author in link.tried:
                 return False
             link.tried.add(author)
-        session.follow(author, self._chains.head_seq(author) + 1)
+        if self._wanted_to(author) == SEQ_MAX:
+            session.follow(author, found.from_seq)
+        else:
+            if link.tried_from.get(author) == found.from_seq:
+                # It brought nothing that could be kept, and would not now.
+                return False
+            link.tried_from[author] = found.from_seq
+            session.want(author, found.from_seq, found.to_seq)
         self._eager[author] = link.peer
         link.ring()
         return True
@@ -441,11 +467,7 @@ class Replication:
 
     def _find_eager(self, author: bytes, besides: PeerId | None = None) -> None:
         for peer, link in self._links.items():
-            if (
-                peer != besides
-                and link.session.can_fetch(author) is not None
-                and self._follow(link, author)
-            ):
+            if peer != besides and self._follow(link, author):
                 return
 
     def _switch(self, author: bytes, link: _Link) -> None:

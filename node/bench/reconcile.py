@@ -16,7 +16,7 @@ from passby.ledger.sync import Session
 from passby.ledger.sync_events import CanFetch, Received
 from passby.protocol.entry import Body, Record, encode_record, sign
 from passby.protocol.keys import SigningKey
-from passby.protocol.limits import STREAM_READ_MAX
+from passby.protocol.limits import SEQ_MAX, STREAM_READ_MAX
 from passby.protocol.messages import FrameReader, Kind
 from passby.protocol.packed import places
 
@@ -39,7 +39,7 @@ class _Side:
 
     def _meet(self) -> Session:
         return Session(
-            _NETWORK, self.heads, lambda _: True, changes=self._changes, heard=self._heard
+            _NETWORK, self.heads, lambda _: SEQ_MAX, changes=self._changes, heard=self._heard
         )
 
     def meet_again(self) -> None:

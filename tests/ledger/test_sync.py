@@ -28,7 +28,7 @@ from passby.ledger.sync_events import (
 from passby.protocol.entry import Body, Record, payload_hash, read_records, sign
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import SigningKey
-from passby.protocol.limits import CREDIT_MAX, FRAME_MAX, OUTGOING_MAX, STREAM_WRITE_MAX
+from passby.protocol.limits import CREDIT_MAX, FRAME_MAX, OUTGOING_MAX, SEQ_MAX, STREAM_WRITE_MAX
 from passby.protocol.messages import Hello, Want, Wants, encode_message
 from passby.protocol.packed import places
 
@@ -66,14 +66,14 @@ class Node:
         self.follow = follow
         self.seen: list[Event] = []
         self.forks: list[tuple[bytes, bytes]] = []
-        self.session = Session(NETWORK, self.heads, lambda _: True)
+        self.session = Session(NETWORK, self.heads, lambda _: SEQ_MAX)
         for records in chains:
             for start in range(0, len(records), 50):
                 self.append(records[start : start + 50])
         self.connect()
 
     def connect(self) -> None:
-        self.session = Session(NETWORK, self.heads, lambda _: True)
+        self.session = Session(NETWORK, self.heads, lambda _: SEQ_MAX)
 
     def append(self, records: list[Record]) -> None:
         batch = admit(self.store.view(records), records, Check.RUNS)
@@ -299,9 +299,25 @@ def talk_until_asked(left: Node, right: Node) -> None:
 
 def test_authors_nobody_is_interested_in_are_passed_over() -> None:
     left, right = Node(chain(KEYS[0], 3), chain(KEYS[1], 3)), Node()
-    right.session = Session(NETWORK, right.heads, lambda author: author == KEYS[1].public)
+    right.session = Session(
+        NETWORK, right.heads, lambda author: SEQ_MAX if author == KEYS[1].public else 0
+    )
     talk(left, right)
     assert set(right.heads) == {KEYS[1].public}
+
+
+def test_a_chain_is_fetched_as_far_as_it_is_wanted_and_further_when_more_is() -> None:
+    author, most = KEYS[0].public, {KEYS[0].public: 2}
+    left, right = Node(chain(KEYS[0], 5)), Node()
+    right.session = Session(NETWORK, right.heads, lambda author: most[author])
+    talk(left, right)
+    assert right.heads[author].seq == 2
+    most[author] = SEQ_MAX
+    more = right.session.can_fetch(author)
+    assert more == CanFetch(author, 3, 5)
+    right.fetch(more)
+    talk(left, right)
+    assert right.heads[author].seq == 5
 
 
 def test_what_the_store_does_not_hold_ends_the_want() -> None:

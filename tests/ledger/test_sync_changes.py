@@ -36,7 +36,9 @@ class Side:
         self.fetches = True
 
     def _session(self) -> Session:
-        return Session(NETWORK, self.heads, lambda _: True, changes=self.changes, heard=self.heard)
+        return Session(
+            NETWORK, self.heads, lambda _: SEQ_MAX, changes=self.changes, heard=self.heard
+        )
 
     def connect(self) -> None:
         self.session = self._session()

@@ -16,6 +16,7 @@ from passby.protocol.limits import (
     CREDIT_GRANT_MIN,
     CREDIT_MAX,
     PEER_HEADS_MAX,
+    SEQ_MAX,
     SMALL_FRAME,
     UNKNOWN_FRAMES_MAX,
     WANTS_OPEN_MAX,
@@ -75,7 +76,7 @@ ILLEGAL = [(phase, kind) for phase in Phase for kind in SAID if kind not in TRAN
 
 
 def met(local: dict[bytes, LocalHead] | None = None) -> Session:
-    session = Session(NETWORK, local or {}, lambda _: True)
+    session = Session(NETWORK, local or {}, lambda _: SEQ_MAX)
     hear(session, TO_PHASE[Phase.LIVE])
     session.data_to_send()
     return session
@@ -100,7 +101,7 @@ def refused(session: Session, data: bytes) -> Code:
 
 @pytest.mark.parametrize(("phase", "kind"), ILLEGAL, ids=lambda part: part.name.lower())
 def test_a_message_in_the_wrong_phase_is_refused(phase: Phase, kind: Kind) -> None:
-    session = Session(NETWORK, {}, lambda _: True)
+    session = Session(NETWORK, {}, lambda _: SEQ_MAX)
     hear(session, TO_PHASE[phase])
     assert session.theirs is phase
     assert refused(session, SAID[kind]) is Code.OUT_OF_ORDER
@@ -108,7 +109,7 @@ def test_a_message_in_the_wrong_phase_is_refused(phase: Phase, kind: Kind) -> No
 
 @pytest.mark.parametrize("phase", [Phase.START, Phase.OVER])
 def test_not_even_an_unknown_message_may_come_before_hello_or_after_done(phase: Phase) -> None:
-    session = Session(NETWORK, {}, lambda _: True)
+    session = Session(NETWORK, {}, lambda _: SEQ_MAX)
     hear(session, TO_PHASE[phase])
     assert refused(session, frame(99, b"hint")) is Code.OUT_OF_ORDER
 
@@ -120,7 +121,7 @@ def test_every_phase_can_be_reached_and_only_the_last_is_an_end() -> None:
 
 
 def test_a_peer_of_another_network_is_sent_away_without_blame() -> None:
-    session = Session(NETWORK, {A: LocalHead(1, b"i" * 32, 0)}, lambda _: True)
+    session = Session(NETWORK, {A: LocalHead(1, b"i" * 32, 0)}, lambda _: SEQ_MAX)
     with pytest.raises(RemoteError) as caught:
         hear(session, encode_message(Hello(b"m" * 32)))
     assert caught.value.code is Code.VERSION
@@ -130,7 +131,7 @@ def test_a_peer_of_another_network_is_sent_away_without_blame() -> None:
 
 
 def test_features_are_those_that_both_sides_have() -> None:
-    session = Session(NETWORK, {}, lambda _: True, features=0b0110)
+    session = Session(NETWORK, {}, lambda _: SEQ_MAX, features=0b0110)
     (event,) = hear(session, encode_message(Hello(NETWORK, features=0b1100)))
     assert event.features == 0b0100  # type: ignore[attr-defined]  # a Met
 
