@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from passby.ledger.chain import ChainRule, Evidence, Head
 from passby.ledger.findings import Finding, Report, Severity
-from passby.ledger.store import Derived, until_ms
+from passby.ledger.store import Derived, until_ms, vouch_in
 from passby.protocol.codec import decode, encode
 from passby.protocol.entry import Entry, Record, parse_entry, payload_hash
 from passby.protocol.errors import DamagedError, RemoteError
@@ -110,6 +110,7 @@ class ChainAudit:
         self._erased: frozenset[int] = frozenset()
         self._until_ms: dict[int, int] = {}
         self._proposes: dict[int, int] = {}
+        self._vouches: dict[int, tuple[bytes, bool]] = {}
 
     @property
     def whole(self) -> bool:
@@ -192,6 +193,8 @@ class ChainAudit:
             self._until_ms[seq] = until_ms(entry)
         elif body.type == EntryType.REQUEST:
             self._until_ms[seq] = until_ms(entry)
+        elif body.type == EntryType.VOUCH:
+            self._vouches[seq] = vouch_in(entry)
         elif body.type in TRADE_TYPES:
             if body.type == EntryType.PROPOSE:
                 self._proposes[seq] = body.at_ms
@@ -338,6 +341,7 @@ class ChainAudit:
         self._hold("reserves", *reserves)
         self._hold("last days", self._until_ms, held.until_ms)
         self._hold("proposes", self._proposes, held.proposes)
+        self._hold("vouches", self._vouches, held.vouches)
 
     def _hold(self, what: str, made: Mapping[int, object], stored: Mapping[int, object]) -> None:
         if made == stored:

@@ -16,10 +16,12 @@ from passby.ledger.store import (
     AmbiguousError,
     Counts,
     Derived,
+    Footprint,
     HeldLot,
     bounded_run,
     prefix_bytes,
 )
+from passby.ledger.trust import standing_vouches
 from passby.protocol.entry import (
     HASH_BYTES,
     SALT_BYTES,
@@ -408,6 +410,34 @@ class SqliteReader:
         dated = sorted(((entry.at_ms, entry.id) for entry in entries), reverse=True)
         return [found for _, found in dated]
 
+    def vouched_by(self, author: bytes) -> list[bytes]:
+        """As `Reader.vouched_by`."""
+        return standing_vouches(self._vouches(author).values())
+
+    def _vouches(self, author: bytes) -> dict[int, tuple[bytes, bool]]:
+        found: dict[int, tuple[bytes, bool]] = {}
+        for place, vouched, stands in self._of_chain(
+            "SELECT place, vouched, stands FROM vouches WHERE place BETWEEN ? AND ? ORDER BY place",
+            author,
+        ):
+            self._expect(bytes, vouched)
+            found[place & SEQ_MASK] = vouched, bool(stands)
+        return found
+
+    def footprint(self, author: bytes) -> Footprint:
+        """As `Reader.footprint`."""
+        rows = self._of_chain(
+            "SELECT ifnull(sum(length(raw) + ifnull(length(carried), 0)), 0), min("
+            "ifnull((SELECT min(place) FROM lots WHERE place BETWEEN ?1 AND ?2), ?2),"
+            "ifnull((SELECT min(place) FROM requests WHERE place BETWEEN ?1 AND ?2), ?2))"
+            " FROM entries WHERE place BETWEEN ?1 AND ?2",
+            author,
+        )
+        size, first = rows[0] if rows else (0, SEQ_MASK)
+        placed = self.record_at(author, first & SEQ_MASK) if first & SEQ_MASK < SEQ_MASK else None
+        cell = placed.entry.body.facts[0] if placed is not None else None
+        return Footprint(size, cell if isinstance(cell, int) else None)
+
     def erased(self, author: bytes) -> frozenset[int]:
         """As `Reader.erased`."""
         rows = self._of_chain(
@@ -438,7 +468,7 @@ class SqliteReader:
             )
         }
         proposes = self._by_seq("SELECT place, at_ms FROM proposes", author)
-        return Derived(lots, reserves, until_ms, proposes)
+        return Derived(lots, reserves, until_ms, proposes, self._vouches(author))
 
     def _by_seq(self, select: str, author: bytes) -> dict[int, int]:
         rows = self._of_chain(f"{select} WHERE place BETWEEN ? AND ?", author)

@@ -39,6 +39,7 @@ class Table:
 ENTRIES: Final = Table("entries (place, id8, checked, raw, carried)", 5)
 _TRADES: Final = Table("trades (propose8, place)", 2)
 _PROPOSES: Final = Table("proposes (place, at_ms)", 2)
+_VOUCHES: Final = Table("vouches (place, vouched, stands)", 3)
 _REQUESTS: Final = Table("requests (place, until_ms)", 2)
 LOTS: Final = Table(
     "lots (place, until_ms, id, last_seq, remaining, reserved, closed)",
@@ -79,6 +80,7 @@ class Folds:
         self._trades: list[Any] = []
         self._proposes: list[Any] = []
         self._requests: list[Any] = []
+        self._vouches: list[Any] = []
 
     def take(self, place: int, entry: Entry) -> None:
         """Note what `entry` is about."""
@@ -92,9 +94,12 @@ class Folds:
             self._last_days[place] = until_ms(entry)
         elif kind == EntryType.REQUEST:
             self._requests += (place, until_ms(entry))
+        elif kind == EntryType.VOUCH:
+            self._vouches += (place, *body.facts)
 
     def write(self, db: Connection) -> None:
         """Write what was noted."""
         _TRADES.insert(db, self._trades)
         _PROPOSES.insert(db, self._proposes)
         _REQUESTS.insert(db, self._requests)
+        _VOUCHES.insert(db, self._vouches)

@@ -3,7 +3,7 @@
 Authors are numbered, and an entry's place is `number << 32 | seq`: one integer key gives the
 order of every chain and the uniqueness of (author, seq) without a second index. An id is
 looked up by its first eight bytes in an index that need not be unique. Lots, reserves,
-requests, proposes and trades are folds that `SqliteStore.rebuild` makes again.
+requests, proposes, trades and vouches are folds that `SqliteStore.rebuild` makes again.
 """
 
 from __future__ import annotations
@@ -151,14 +151,26 @@ def m004_statements(db: Database) -> None:
     db.execute("ALTER TABLE authors ADD COLUMN sealed_at INTEGER")
 
 
+@migrations()
+def m005_vouches(db: Database) -> None:
+    """Who vouches for whom, entry by entry."""
+    db.table("vouches").create(
+        {"place": int, "vouched": bytes, "stands": int},
+        pk="place",
+        not_null={"vouched", "stands"},
+        strict=True,
+    )
+
+
 CLEAR_FOLDS: Final = (
     "DELETE FROM lots",
     "DELETE FROM reserves",
     "DELETE FROM requests",
     "DELETE FROM proposes",
     "DELETE FROM trades",
+    "DELETE FROM vouches",
 )
-VERSION: Final = 4
+VERSION: Final = 5
 """What `user_version` holds once every migration is applied."""
 
 

@@ -183,6 +183,19 @@ class Roots:
         self.look_again(statement.device)
         return True
 
+    def remove(self, statements: Iterable[Statement]) -> None:
+        """Let go of statements."""
+        for statement in statements:
+            said = self._said.get(statement.device, {})
+            said.pop(statement.raw, None)
+            if not said:
+                self._said.pop(statement.device, None)
+            self.look_again(statement.device)
+
+    def __len__(self) -> int:
+        """Return how many statements are held."""
+        return sum(map(len, self._said.values()))
+
     def about(self, device: bytes | None) -> list[Statement]:
         """Return the statements about a device, or all, in the order of their bytes."""
         found = self._said.values() if device is None else [self._said.get(device, {})]

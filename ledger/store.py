@@ -7,7 +7,7 @@ One owner writes; `Reader` is what any number of others may do beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -17,7 +17,7 @@ from passby.ledger.ingest import Batch, View
 from passby.ledger.standing import Device, Roots
 from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Entry, Record, payload_hash
 from passby.protocol.errors import Code, RemoteError, UsageError
-from passby.protocol.limits import RUN_MAX
+from passby.protocol.limits import RUN_MAX, STATEMENTS_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_stock
 
@@ -57,6 +57,17 @@ class Derived(msgspec.Struct, frozen=True):
     """The last day of each offer and request, at most UNTIL_MAX."""
     proposes: dict[int, int] = {}
     """The time of each propose."""
+    vouches: dict[int, tuple[bytes, bool]] = {}
+    """(who is vouched for, whether it stands) by each vouch."""
+
+
+class Footprint(msgspec.Struct, frozen=True):
+    """What a chain takes up."""
+
+    size: int
+    """Bytes of its entries and their payloads."""
+    cell: int | None
+    """The topic cell of its first offer or request, if it has one."""
 
 
 class AmbiguousError(UsageError):
@@ -151,6 +162,12 @@ class Reader(Protocol):
     def trades(self, since_ms: int) -> list[bytes]:
         """Return the ids of proposes dated at or after `since_ms`, newest first."""
 
+    def vouched_by(self, author: bytes) -> list[bytes]:
+        """Return for whom the author vouches, in the order of the vouches that stand."""
+
+    def footprint(self, author: bytes) -> Footprint:
+        """Return what is held of the author's chain comes to."""
+
     def erased(self, author: bytes) -> frozenset[int]:
         """Return the seqs of the author's entries whose payload was erased here.
 
@@ -213,8 +230,15 @@ class Store(Reader, Protocol):
         What was erased stays erased when it comes again.
         """
 
+    def forget(self, authors: Iterable[bytes]) -> None:
+        """Let go of whole chains, in one transaction, with the proofs against their authors.
+
+        The statements that they carried go too once STATEMENTS_MAX are held, but for those about
+        devices whose chains are held. What was erased stays erased when it comes again.
+        """
+
     def rebuild(self) -> None:
-        """Make lots, reserves and trades again from the records."""
+        """Make lots, reserves, trades and vouches again from the records."""
 
 
 def concerned(batch: Batch, roots: Roots) -> list[bytes]:
@@ -226,10 +250,30 @@ def concerned(batch: Batch, roots: Roots) -> list[bytes]:
     return [author for author in sorted(moved) if roots.concerns(author)]
 
 
+def spare(
+    carried: Iterable[Statement | None], roots: Roots, is_held: Callable[[bytes], bool]
+) -> list[Statement]:
+    """Return the statements to let go of with the chains that carried them.
+
+    While there is room none go: the seal of a stolen device is worth keeping for when its
+    chain comes.
+    """
+    over = len(roots) - STATEMENTS_MAX
+    found = [one for one in carried if one is not None and not is_held(one.device)]
+    return found[: max(over, 0)]
+
+
 def until_ms(entry: Entry) -> int:
     """Return the last day of an offer or request, within what a store keeps."""
     until = entry.body.facts[1]
     return min(until, UNTIL_MAX) if isinstance(until, int) else 0
+
+
+def vouch_in(entry: Entry) -> tuple[bytes, bool]:
+    """Return for whom a vouch is, and whether it stands or takes one back."""
+    vouched, stands = entry.body.facts
+    assert isinstance(vouched, bytes), "a vouch that has not passed check_shape"
+    return vouched, bool(stands)
 
 
 def bounded_run(found: Iterable[tuple[T, int, int, bool]], to_seq: int, max_bytes: int) -> list[T]:

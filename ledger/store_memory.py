@@ -6,25 +6,29 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.ingest import Batch, View
-from passby.ledger.standing import Device, Roots, Standing, devices_of, stands_among
+from passby.ledger.standing import Device, Roots, Standing, devices_of, stands_among, statement_in
 from passby.ledger.store import (
     ABANDONED,
     AmbiguousError,
     Counts,
     Derived,
+    Footprint,
     HeldLot,
     bounded_run,
     checked_payload,
     concerned,
     prefix_bytes,
     replay,
+    spare,
     until_ms,
+    vouch_in,
 )
+from passby.ledger.trust import standing_vouches
 from passby.protocol.entry import Entry, Record, encode_record
 from passby.protocol.limits import RUN_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve
-from passby.protocol.types import TRADE_TYPES, EntryType
+from passby.protocol.types import PLACED_TYPES, TRADE_TYPES, EntryType
 
 
 class MemoryStore:
@@ -39,6 +43,7 @@ class MemoryStore:
         self._lots: dict[tuple[bytes, int], LotStock] = {}
         self._reserves: dict[tuple[bytes, int], Reserve] = {}
         self._trades: dict[bytes, list[bytes]] = {}
+        self._vouches: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
         self._roots = Roots(
             (), lambda author: self.record_at(author, 1), self._evidence.get, self._entries_from
         )
@@ -140,11 +145,13 @@ class MemoryStore:
         self._by_id[entry.id] = (entry.author, entry.seq)
         if checked:
             self._checked.setdefault(entry.author, set()).add(entry.seq)
-        self._index_trade(record)
+        self._index(record)
 
-    def _index_trade(self, record: Record) -> None:
+    def _index(self, record: Record) -> None:
         body = record.entry.body
-        if body.type in TRADE_TYPES:
+        if body.type == EntryType.VOUCH:
+            self._vouches.setdefault(body.author, {})[body.seq] = vouch_in(record.entry)
+        elif body.type in TRADE_TYPES:
             propose = record.entry.id if body.type == EntryType.PROPOSE else body.refs[0]
             self._trades.setdefault(propose, []).append(record.entry.id)
 
@@ -184,12 +191,26 @@ class MemoryStore:
         self._checked[author] = {seq for seq in self._checked.get(author, ()) if seq <= after_seq}
         self.rebuild()
 
+    def forget(self, authors: Iterable[bytes]) -> None:
+        """As `Store.forget`."""
+        gone = [author for author in authors if author in self._chains]
+        carried = [statement_in(record) for author in gone for record in self._chains[author]]
+        for author in gone:
+            for record in self._chains.pop(author):
+                del self._by_id[record.entry.id]
+            self._checked.pop(author, None)
+            self._evidence.pop(author, None)
+        self._roots.remove(spare(carried, self._roots, self._chains.__contains__))
+        for author in gone:
+            self._roots.look_again(author)
+        self.rebuild()
+
     def rebuild(self) -> None:
         """As `Store.rebuild`."""
-        self._lots, self._reserves, self._trades = {}, {}, {}
+        self._lots, self._reserves, self._trades, self._vouches = {}, {}, {}, {}
         for author, chain in self._chains.items():
             for record in chain:
-                self._index_trade(record)
+                self._index(record)
             lots, reserves = replay(record.entry for record in chain)
             self._lots.update({(author, seq): lot for seq, lot in lots.items()})
             self._reserves.update({(author, seq): held for seq, held in reserves.items()})
@@ -308,6 +329,18 @@ class MemoryStore:
         ]
         return [found for at_ms, found in sorted(dated, reverse=True) if at_ms >= since_ms]
 
+    def vouched_by(self, author: bytes) -> list[bytes]:
+        """As `Reader.vouched_by`."""
+        given = self._vouches.get(author, {})
+        return standing_vouches(given[seq] for seq in sorted(given))
+
+    def footprint(self, author: bytes) -> Footprint:
+        """As `Reader.footprint`."""
+        chain = self._chains.get(author, [])
+        placed = (r.entry.body.facts[0] for r in chain if r.entry.body.type in PLACED_TYPES)
+        cell = next(placed, None)
+        return Footprint(sum(r.size for r in chain), cell if isinstance(cell, int) else None)
+
     def erased(self, author: bytes) -> frozenset[int]:
         """As `Reader.erased`."""
         chain = self._chains.get(author, [])
@@ -322,6 +355,7 @@ class MemoryStore:
             {seq: held for (key, seq), held in self._reserves.items() if key == author},
             {entry.seq: until_ms(entry) for entry in entries if entry.body.type in dated},
             {entry.seq: entry.at_ms for entry in entries if entry.body.type == EntryType.PROPOSE},
+            dict(self._vouches.get(author, {})),
         )
 
     def counts(self) -> Counts:

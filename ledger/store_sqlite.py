@@ -15,16 +15,20 @@ from passby.ledger.ingest import Batch, View
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.rows_sqlite import ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
 from passby.ledger.schema import CLEAR_FOLDS, SEQ_BITS, SEQ_MASK, faults
-from passby.ledger.standing import Roots
-from passby.ledger.store import ABANDONED, checked_payload, concerned, replay
+from passby.ledger.standing import Roots, statement_in
+from passby.ledger.store import ABANDONED, checked_payload, concerned, replay, spare
 from passby.ledger.view_sqlite import HeldView
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError
+from passby.protocol.limits import STATEMENTS_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve
 
 _NUMBERS_MAX: Final = 65_536
 """Author numbers kept in memory, about 10 MB; the rest are a query away."""
+
+_FOLDED: Final = ("lots", "reserves", "requests", "proposes", "trades", "vouches")
+"""Tables made of the entries, by their places."""
 
 _FORGET: Final = (
     "INSERT INTO erasures (place, id) VALUES (?, ?)"
@@ -335,17 +339,55 @@ class SqliteStore(SqliteReader):
             " SELECT place, raw, carried, ? FROM entries WHERE place BETWEEN ? AND ?",
             (why, behind, last),
         )
-        for table in ("entries", "lots", "reserves", "requests", "proposes", "trades"):
+        self._delete("entries", number, after_seq)
+        for table in _FOLDED:
             # The folds of the whole chain are made again from what is left of it.
-            first = behind if table == "entries" else number << SEQ_BITS
-            self._db.execute(
-                f"DELETE FROM {table} WHERE place BETWEEN ? AND ?",  # noqa: S608  # constants
-                (first, last),
-            )
+            self._delete(table, number, 0)
         self._db.execute(
             "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0 WHERE number = ?", (number,)
         )
         self._rebuild_chain(number, author)
+
+    def forget(self, authors: Iterable[bytes]) -> None:
+        """As `Store.forget`."""
+        with self._transaction(durable=False):
+            carried: list[Statement | None] = []
+            for author in authors:
+                if len(self.roots) > STATEMENTS_MAX:
+                    carried += [statement_in(held) for held in self.log(author, None, SEQ_MASK)]
+                self._forget(author)
+            let_go = spare(carried, self.roots, lambda device: self.head(device) is not None)
+            for statement in let_go:
+                self._db.execute(
+                    "DELETE FROM statements WHERE device = ? AND raw = ?",
+                    (statement.device, statement.raw),
+                )
+            self.roots.remove(let_go)
+
+    def _forget(self, author: bytes) -> None:
+        number = self._number(author)
+        if number is None:
+            return
+        for table in ("entries", *_FOLDED):
+            self._delete(table, number, 0)
+        self._db.execute(
+            "UPDATE erasures SET place = 0 WHERE place BETWEEN ? AND ?",
+            (number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK),
+        )
+        self._db.execute("DELETE FROM evidence WHERE author = ?", (number,))
+        # The row stays: another process may know the author by its number.
+        self._db.execute(
+            "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0, frozen_from = NULL,"
+            " sealed_at = NULL WHERE number = ?",
+            (number,),
+        )
+        self.roots.look_again(author)
+
+    def _delete(self, table: str, number: int, after_seq: int) -> None:
+        self._db.execute(
+            f"DELETE FROM {table} WHERE place BETWEEN ? AND ?",  # noqa: S608  # constants
+            ((number << SEQ_BITS | after_seq) + 1, number << SEQ_BITS | SEQ_MASK),
+        )
 
     def backup_to(self, path: Path) -> None:
         """Copy the ledger as it is now into a new file, while others go on reading it.

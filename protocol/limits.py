@@ -256,6 +256,32 @@ DEFAULT_RADIUS_M: Final = 3_000
 MATCHES_MAX: Final = 1_000
 """Matches of one question: more than anybody reads, or a page shows."""
 
+# --- trust and quotas --------------------------------------------------------------------
+TRUST_DEPTH: Final = 4
+"""Vouches between an own device and who is let in by them: a friend's friend's neighbour."""
+VOUCHED_ENTRIES: Final = 2**20
+"""Entries taken of one who is vouched for at first hand: years of a shop's, a gigabyte or so."""
+VOUCHES_MAX: Final = 1024
+"""Vouches of one author that count; their shares are slight by then."""
+UNVOUCHED_ENTRIES: Final = 64
+"""Entries taken of an author nobody here vouches for: some offers, a trade or two."""
+UNVOUCHED_BYTES: Final = 64 * 1024
+"""Bytes of those entries with their payloads."""
+CROWD_BYTES: Final = 16 * 1024 * 1024
+"""What all unvouched authors of a topic cell hold together; the oldest makes room."""
+CHAIN_WEIGHT_MIN: Final = 2 * 1024
+"""What a chain of the crowd counts at least: its head is in memory too."""
+FORGOTTEN_MAX: Final = 16_384
+"""Chains remembered as let go of, so that they are not fetched again at once."""
+STATEMENTS_MAX: Final = 65_536
+"""Root statements kept about whomever; with more, those go that came with forgotten chains."""
+FORGOTTEN_FOR_S: Final = 3600
+STRANGERS_PER_S: Final = 0.2
+"""Further strangers taken by sync while the crowd has no room: one pushes out another."""
+STRANGERS_BURST: Final = 256
+TRUST_AGAIN_S: Final = 1.0
+"""At least so long between two reckonings of who is vouched for: a few milliseconds each."""
+
 # --- the node itself ---------------------------------------------------------------------
 EXPIRE_EVERY_S: Final = 30
 """How often the books let go of what has ended; matching checks each lot's end anyway."""

@@ -67,6 +67,12 @@ class Stated(msgspec.Struct, frozen=True):
     statement: Annotated[bytes, Meta(max_length=576)]
 
 
+class Vouched(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a vouch came about: by an invite, whose token is spent with it."""
+
+    token: Salt | None = None
+
+
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Something to be had. Its amount is the entry's stock, its last day a fact."""
 
@@ -148,7 +154,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     sealed: Sealed | None = None
 
 
-Payload = Genesis | Stated | Offer | Request | Adjust | Propose | Note
+Payload = Genesis | Stated | Vouched | Offer | Request | Adjust | Propose | Note
 P = TypeVar("P", bound=Payload | Terms)
 TERMS_MAX: Final = PAYLOAD_MAX
 

@@ -45,6 +45,7 @@ class EntryType(IntEnum):
     RELEASE = 12
     CANCEL = 13
     STATEMENT = 14
+    VOUCH = 128
 
 
 TRADE_TYPES: Final = frozenset(range(EntryType.PROPOSE, EntryType.CANCEL + 1))
@@ -143,6 +144,10 @@ def _receipt(facts: Facts, _refs: int) -> bool:
     )
 
 
+def _key_stands(facts: Facts, _refs: int) -> bool:
+    return len(facts) == 2 and _hashes(facts[:1]) and facts[1] in (0, 1) and _uints(facts[1:])
+
+
 def _reason(facts: Facts, _refs: int) -> bool:
     return len(facts) == 1 and _uints(facts)
 
@@ -166,6 +171,7 @@ SHAPES: Final[dict[int, Shape]] = {
     EntryType.RELEASE: Shape(2, REFS_MAX, _WITH, _reason),
     EntryType.CANCEL: Shape(1, REFS_MAX, _WITHOUT, _reason),
     EntryType.STATEMENT: Shape(0, 0, _WITHOUT, _none),
+    EntryType.VOUCH: Shape(0, 0, _WITHOUT, _key_stands),
 }
 
 

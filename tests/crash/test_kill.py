@@ -34,7 +34,7 @@ def test_the_folds_a_kill_leaves_are_those_made_from_the_entries(tmp_path: Path)
     path = tmp_path / "ledger.db"
     run_until_killed(path, 40)
     store = SqliteStore(path)
-    tables = ("lots", "reserves", "requests", "proposes", "trades", "authors")
+    tables = ("lots", "reserves", "requests", "proposes", "trades", "vouches", "authors")
 
     def folds() -> list[object]:
         return [store._all(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]  # noqa: S608

@@ -64,6 +64,9 @@ class Author:
         """Append an entry of a type that nobody knows."""
         return self.say(200, payload)
 
+    def vouch(self, vouched: bytes, *, stands: bool = True) -> Record:
+        return self.say(EntryType.VOUCH, facts=(vouched, int(stands)))
+
     def request(self, until_ms: int = UNTIL_MS, payload: bytes | None = b"\x80") -> Record:
         return self.say(EntryType.REQUEST, payload, facts=(CELL, until_ms))
 

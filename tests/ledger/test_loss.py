@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.ledger.authors import NOW_MS, SALT, Author
+from tests.ledger.authors import NOW_MS, SALT, Author, named
 
 from passby.ledger import schema
 from passby.ledger.audit import audit
@@ -52,6 +52,7 @@ def busy(name: str = "ada") -> Author:
     author.propose(lot)
     author.handover(lot, second, 15, author.commit(second))
     author.note()
+    author.vouch(named("friend"))
     return author
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.ledger.authors import NOW_MS, SALT, UNTIL_MS, Author, ids, named
+from tests.ledger.authors import CELL, NOW_MS, SALT, UNTIL_MS, Author, ids, named
 
 from passby.ledger.chain import Head
 from passby.ledger.ingest import Batch, Check, Overlay, admit
-from passby.ledger.store import AmbiguousError, Reader, Store
+from passby.ledger.store import AmbiguousError, Derived, Footprint, Reader, Store
 from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteReader, SqliteStore
 from passby.protocol.entry import Record
@@ -392,6 +392,9 @@ def test_folds_that_are_made_again_are_the_same(store: Store) -> None:
     ada.handover(lot, reserve, 4, ada.commit(reserve))
     ada.adjust(lot, -3)
     bob.request()
+    ada.vouch(bob.public)
+    bob.vouch(ada.public)
+    bob.vouch(ada.public, stands=False)
     take(store, [*ada.records, *bob.records])
 
     def folds() -> object:
@@ -405,6 +408,9 @@ def test_folds_that_are_made_again_are_the_same(store: Store) -> None:
             sorted(ids(store.trade(second.entry.body.refs[0]))),
             store.trades(0),
             list(store.heads()),
+            store.vouched_by(ada.public),
+            store.vouched_by(bob.public),
+            store.derived(bob.public).vouches,
         )
 
     before = folds()
@@ -424,3 +430,70 @@ def test_evidence_survives_the_making_of_folds(store: Store) -> None:
     store.rebuild()
     assert store.frozen() == {ada.public: 2}
     assert len(store.evidence()) == 1
+
+
+def test_vouches_are_read_in_the_order_of_those_that_stand(pair: tuple[Store, Reader]) -> None:
+    store, reader = pair
+    ada = lister()
+    people = [named(name) for name in ("bob", "cleo", "dirk")]
+    for person in people:
+        ada.vouch(person)
+    ada.vouch(people[1], stands=False)
+    ada.vouch(people[0], stands=False)
+    ada.vouch(people[0])
+    take(store, ada.records)
+    assert reader.vouched_by(ada.public) == [people[2], people[0]]
+    assert reader.vouched_by(people[0]) == []
+    store.cut(ada.public, 3, "for a test")
+    assert reader.vouched_by(ada.public) == people[:2]
+
+
+def test_a_footprint_is_the_bytes_held_and_the_first_cell(pair: tuple[Store, Reader]) -> None:
+    store, reader = pair
+    ada, bob, nobody = lister(), lister("bob"), named("nobody")
+    ada.note()
+    ada.request()
+    ada.offer(3)
+    take(store, [*ada.records, *bob.records])
+    assert reader.footprint(ada.public) == Footprint(sum(r.size for r in ada.records), CELL)
+    assert reader.footprint(bob.public) == Footprint(bob.records[0].size, None)
+    assert reader.footprint(nobody) == Footprint(0, None)
+
+
+def test_a_forgotten_chain_is_gone_and_may_come_again(store: Store) -> None:
+    ada, bob = lister(), lister("bob")
+    lot = ada.offer(100)
+    ada.reserve(lot, 10)
+    ada.vouch(bob.public)
+    bob.note()
+    take(store, [*ada.records, *bob.records])
+    store.erase_payload(lot.entry.id)
+    store.forget([ada.public, named("nobody")])
+    assert [author for author, _ in store.heads()] == [bob.public]
+    assert store.record(lot.entry.id) is None
+    assert store.lot(lot.entry.id) is None
+    assert store.derived(ada.public) == Derived()
+    assert store.vouched_by(ada.public) == []
+    assert store.footprint(ada.public) == Footprint(0, None)
+    assert store.integrity() == []
+    take(store, ada.records)
+    held = store.record(lot.entry.id)
+    assert held == Record(lot.entry)
+    assert store.erased(ada.public) == {2}
+    assert store.vouched_by(ada.public) == [bob.public]
+
+
+def test_a_forgotten_liar_is_forgotten_with_its_proof(store: Store) -> None:
+    ada = lister()
+    fork = ada.fork(2)
+    ada.note()
+    fork.note(None)
+    take(store, ada.records)
+    take(store, fork.records[1:])
+    assert store.frozen() == {ada.public: 2}
+    store.forget([ada.public])
+    assert store.frozen() == {}
+    assert store.evidence() == []
+    take(store, ada.records)
+    take(store, fork.records[1:])
+    assert store.frozen() == {ada.public: 2}

@@ -42,6 +42,7 @@ GOOD: dict[EntryType, Body] = {
         (EntryType.RELEASE, 3, STOCK, (0,)),
         (EntryType.CANCEL, 1, (), (0,)),
         (EntryType.STATEMENT, 0, (), ()),
+        (EntryType.VOUCH, 0, (), (H, 1)),
     ]
 }  # fmt: skip
 
@@ -160,3 +161,11 @@ def test_the_largest_confirm_is_under_650_bytes() -> None:
                 (AT_MS_MAX, *[H] * 6), 4096, H)  # fmt: skip
     check_shape(body)
     assert len(sign(KEY, body).raw) - 64 < 650 <= BODY_MAX
+
+
+@pytest.mark.parametrize(
+    "facts", [(), (H,), (1, H), (H, 2), (H, H), (H, 1, 0), (bytes(16), 1), (H, 2**63)]
+)
+def test_a_vouch_names_an_author_and_says_yes_or_no(facts: tuple[int | bytes, ...]) -> None:
+    refuse(change(EntryType.VOUCH, facts=facts))
+    check_shape(change(EntryType.VOUCH, facts=(H, 0)))

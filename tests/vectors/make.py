@@ -55,6 +55,7 @@ from passby.protocol.payloads import (
     Propose,
     Request,
     Stated,
+    Vouched,
     Window,
     encode_payload,
     to_value,
@@ -220,6 +221,8 @@ def records() -> list[Json]:
     add(EntryType.CLOSE, None, [offer.id], (2, 4, 0, 900, 0, 0))
     add(EntryType.STATEMENT, Stated(raw))
     add(200, None, [offer.id], facts=(7, bytes(16), bytes(32)))
+    add(EntryType.VOUCH, Vouched(b"\x09" * 16), facts=(SigningKey(b"\x0a" * 32).public, 1))
+    add(EntryType.VOUCH, None, facts=(SigningKey(b"\x0a" * 32).public, 0))
     return chain
 
 
