@@ -7,21 +7,22 @@ replay found sound; and what the store derived from entries is held against the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import assert_never
 
 import msgspec
 
 from passby.ledger.audit_chain import AuditSource, ChainAudit
+from passby.ledger.audit_roots import RootsAudit
 from passby.ledger.chain import Evidence, Head, Proof
 from passby.ledger.findings import AuditExit, Finding, Report, Severity
 from passby.protocol.entry import Entry
 from passby.protocol.errors import DamagedError
 from passby.protocol.keys import verify
-from passby.protocol.limits import RUN_MAX
+from passby.protocol.limits import REFS_MAX, RUN_MAX
 from passby.protocol.stock import StockBreach, apply, carries_stock, names_reserve
-from passby.protocol.trade import fold
+from passby.protocol.trade import Trade, fold
 from passby.protocol.types import EntryType
 
 __all__ = [
@@ -139,19 +140,18 @@ class _Audit:
     def _chains(self, authors: set[bytes] | None) -> None:
         found = dict(self._source.heads())
         proofs = {evidence.author: evidence for evidence in self._source.evidence()}
-        frozen = self._source.frozen()
+        roots = RootsAudit(self._source, self._report, proofs)
         for author in sorted(found.keys() | proofs.keys() if authors is None else authors):
             head = found.get(author)
             if head is None and author not in proofs:
                 self._report.add(Finding(Severity.INCOMPLETE, "nothing of it is held", author))
                 continue
             chain = self._chain(author, head)
+            for seq, statement in chain.statements.items():
+                roots.carried(author, seq, statement)
+            healed = roots.judge(author).heal is not None
             if author in proofs:
-                self._evidence(proofs[author], chain)
-            if frozen.get(author) != (proofs[author].seq if author in proofs else None):
-                self._report.add(
-                    Finding(Severity.CORRUPT, "frozen otherwise than its proof says", author)
-                )
+                self._evidence(proofs[author], chain, healed=healed)
 
     def _chain(self, author: bytes, head: Head | None) -> ChainAudit:
         chain = ChainAudit(author, self._report, each=self._each)
@@ -166,7 +166,7 @@ class _Audit:
 
     # --- proofs ------------------------------------------------------------------------
 
-    def _evidence(self, evidence: Evidence, chain: ChainAudit) -> None:
+    def _evidence(self, evidence: Evidence, chain: ChainAudit, *, healed: bool) -> None:
         accused = tuple(element[0] for element in evidence.elements if element)
         if not _sound_elements(evidence):
             verdict = Severity.CORRUPT
@@ -180,7 +180,10 @@ class _Audit:
                     verdict = _stock_verdict(accused[-1], evidence.seq, chain)
                 case _:
                     assert_never(evidence.proof)
+        if healed and verdict is Severity.PROVEN:
+            verdict = Severity.NOTED
         text = {
+            Severity.NOTED: f"healed: {evidence.rule}",
             Severity.PROVEN: evidence.rule,
             Severity.CORRUPT: f"a stored proof does not hold: {evidence.rule}",
             Severity.INCOMPLETE: f"what a stored proof builds on is missing: {evidence.rule}",
@@ -220,6 +223,10 @@ class _Audit:
             if propose is None:
                 self._note(Severity.INCOMPLETE, "a trade whose propose is not held", propose_id)
                 return
+            lacking = self._lacking(entries, propose)
+            if lacking:
+                text = "entries that a trade names are not held"
+                self._note(Severity.INCOMPLETE, text, propose_id, *lacking)
             for lot in propose.body.refs:
                 offer = self._source.record(lot) if lot in self._offers else None
                 if offer is None:
@@ -231,10 +238,33 @@ class _Audit:
         except DamagedError as error:
             self._note(Severity.CORRUPT, error.message, propose_id)
             return
-        for fault in fold(propose, entries.values(), self._now_ms).faults:
+        trade = fold(propose, entries.values(), self._now_ms)
+        self._secrets(trade, entries)
+        for fault in trade.faults:
             self._report.add(
                 Finding(Severity.PROVEN, fault.rule, fault.accused, entries=fault.evidence)
             )
+
+    def _lacking(self, entries: Mapping[bytes, Entry], propose: Entry) -> list[bytes]:
+        """Return what entries of a trade name of it and is not held: its other side."""
+        named = {ref for entry in entries.values() for ref in entry.body.refs}
+        apart = named - entries.keys() - set(propose.body.refs)
+        return [ref for ref in sorted(apart) if self._source.record(ref) is None][:REFS_MAX]
+
+    def _secrets(self, trade: Trade, entries: Mapping[bytes, Entry]) -> None:
+        """Count hand-overs, and those whose secret is the one that the receiver kept."""
+        proven = {entry.id for leg in trade.legs for entry in (*leg.handovers, *leg.returns)}
+        for entry in entries.values():
+            if entry.body.type != EntryType.HANDOVER:
+                continue
+            self._report.handovers += 1
+            if entry.id in proven:
+                self._report.secrets += 1
+            elif entry.body.refs[2] in entries:
+                text = "a hand-over whose secret is not the receiver's, so that it counts for none"
+                self._report.add(
+                    Finding(Severity.NOTED, text, entry.author, (entry.seq,), (entry.id,))
+                )
 
 
 def _judged(holds: bool) -> Severity:  # noqa: FBT001  # the verdict of the call it wraps

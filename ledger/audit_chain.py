@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from passby.ledger.chain import ChainRule, Evidence, Head
 from passby.ledger.findings import Finding, Report, Severity
+from passby.ledger.standing import statement_in
 from passby.ledger.store import Derived, until_ms, vouch_in
 from passby.protocol.codec import decode, encode
 from passby.protocol.entry import Entry, Record, parse_entry, payload_hash
@@ -25,6 +26,7 @@ from passby.protocol.errors import DamagedError, RemoteError
 from passby.protocol.keys import Certificate, certificate_commitment, verify
 from passby.protocol.limits import CREDIT_MAX, PAYLOAD_MAX, RUN_MAX, SEQ_MAX
 from passby.protocol.payloads import Genesis, decode_payload
+from passby.protocol.statements import Statement
 from passby.protocol.stock import (
     LotStock,
     Reserve,
@@ -67,6 +69,12 @@ class AuditSource(Protocol):
     def erased(self, author: bytes) -> frozenset[int]:
         """As `Reader.erased`."""
 
+    def statements(self, device: bytes | None = None) -> list[Statement]:
+        """As `Reader.statements`."""
+
+    def sealed(self) -> dict[bytes, int]:
+        """As `Reader.sealed`."""
+
     def derived(self, author: bytes) -> Derived:
         """As `Reader.derived`."""
 
@@ -99,6 +107,8 @@ class ChainAudit:
         self.trade_entries: dict[int, tuple[bytes, bytes]] = {}
         """seq -> (propose id, own id) of every entry of a trade."""
         self.offers: dict[int, bytes] = {}
+        self.statements: dict[int, Statement] = {}
+        """Root statements that its entries carry, by seq."""
         self._report = report
         self._each = each
         self._pending: list[Entry] = []
@@ -241,6 +251,15 @@ class ChainAudit:
             self._accusations.append(
                 _Accusation("terms that are not those of its terms hash", (body.seq,))
             )
+        elif body.type == EntryType.STATEMENT:
+            self._take_statement(record, entry)
+
+    def _take_statement(self, record: Record, entry: Entry) -> None:
+        statement = statement_in(record)
+        if statement is not None:
+            self.statements[entry.seq] = statement
+        else:
+            self._note(Severity.NOTED, "what it carries is no root statement", entry.seq)
 
     def _take_stock(self, entry: Entry) -> None:
         lot_seq, reserve_seq = entry.body.stock[0], entry.body.stock[2]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
 import msgspec
 
-from passby.protocol.limits import FINDINGS_MAX
+from passby.protocol.limits import FINDINGS_MAX, NOTES_MAX
 
 
 class AuditExit(IntEnum):
@@ -27,6 +28,8 @@ class Severity(StrEnum):
     PROVEN = "misbehaviour proven"
     CORRUPT = "local data corrupt"
     INCOMPLETE = "incomplete"
+    NOTED = "worth knowing"
+    """Nobody's fault and nothing lost; it leaves the exit code as it is."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -43,6 +46,22 @@ class Finding(msgspec.Struct, frozen=True):
     entries: tuple[bytes, ...] = ()
 
 
+class RootWord(msgspec.Struct, frozen=True):
+    """What a root's statements do to a device's chain.
+
+    `sealed_at` and `healed_at` are the seqs that seal and heal name, `kept` the id of the branch
+    that a heal keeps. Of the entries held `above` a seal, `obliged` stand by themselves, since
+    another person relies on them.
+    """
+
+    author: bytes
+    sealed_at: int | None = None
+    healed_at: int | None = None
+    kept: bytes | None = None
+    above: int = 0
+    obliged: int = 0
+
+
 @dataclass(slots=True)
 class Report:
     """The result of an audit.
@@ -52,6 +71,11 @@ class Report:
     by the store and not there. Of payloads, `erased` counts those forgotten here on purpose, and
     `unsent` those that never arrived, since whoever sent the entry had none; neither leaves
     anything unproven. `trusted` is history that only witnesses vouch for.
+
+    `statements` are root statements, each with its signature; `seals` and `heals` the chains
+    that one of them seals or heals, of which `root_words` lists ROOT_WORDS_MAX. Of the
+    hand-overs, returns too, `secrets` revealed what opens the receiver's hash; the others
+    show no custody. `named` are entries that refer to what was asked for.
     """
 
     verified: int = 0
@@ -63,15 +87,28 @@ class Report:
     chains: int = 0
     trades: int = 0
     signatures: int = 0
+    statements: int = 0
+    seals: int = 0
+    heals: int = 0
+    root_words: list[RootWord] = field(default_factory=list)
+    handovers: int = 0
+    secrets: int = 0
+    named: int = 0
     findings: list[Finding] = field(default_factory=list)
     unlisted: int = 0
-    """Findings beyond FINDINGS_MAX, counted and not kept."""
-    _severities: set[Severity] = field(default_factory=set)
+    """Findings beyond FINDINGS_MAX or NOTES_MAX, counted and not kept."""
+    _severities: Counter[Severity] = field(default_factory=Counter)
 
     def add(self, finding: Finding) -> None:
         """Keep `finding`, or count it where there are too many to read."""
-        self._severities.add(finding.severity)
-        if len(self.findings) < FINDINGS_MAX:
+        self._severities[finding.severity] += 1
+        noted = self._severities[Severity.NOTED]
+        if finding.severity is Severity.NOTED:
+            keep = noted <= NOTES_MAX
+        else:
+            # What anybody can cause by the thousand must not crowd out what is proven.
+            keep = self._severities.total() - noted <= FINDINGS_MAX
+        if keep:
             self.findings.append(finding)
         else:
             self.unlisted += 1

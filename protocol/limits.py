@@ -328,6 +328,10 @@ NAMES_REMEMBERED: Final = 4096
 """Names of authors held in memory."""
 FINDINGS_MAX: Final = 1000
 """Findings that an audit keeps; nobody reads more, and a broken disk makes millions."""
+NOTES_MAX: Final = 200
+"""Findings of an audit that are only worth knowing: anybody can cause them."""
+ROOT_WORDS_MAX: Final = 1000
+"""Sealed and healed chains that an audit lists by name; it counts all."""
 LISTED_FOR_S: Final = 30 * 24 * 3600
 """How long a lot stands that names no last day; stale listings are what people leave for."""
 INVITE_ADDRESSES_MAX: Final = 8
