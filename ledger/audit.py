@@ -20,7 +20,7 @@ from passby.ledger.findings import AuditExit, Finding, Report, Severity
 from passby.protocol.entry import Entry
 from passby.protocol.errors import DamagedError
 from passby.protocol.keys import verify
-from passby.protocol.limits import REFS_MAX, RUN_MAX
+from passby.protocol.limits import CREDIT_MAX, REFS_MAX, RUN_MAX, SEQ_MAX
 from passby.protocol.stock import StockBreach, apply, carries_stock, names_reserve
 from passby.protocol.trade import Trade, fold
 from passby.protocol.types import EntryType
@@ -31,6 +31,7 @@ __all__ = [
     "AuditSource",
     "AuthorScope",
     "Finding",
+    "ItemScope",
     "LotScope",
     "Report",
     "Scope",
@@ -62,7 +63,13 @@ class TradeScope(msgspec.Struct, frozen=True):
     propose_id: bytes
 
 
-Scope = AllScope | AuthorScope | LotScope | TradeScope
+class ItemScope(msgspec.Struct, frozen=True):
+    """Every entry that names an item by its id, or has that id, with the chains that hold them."""
+
+    item_id: bytes
+
+
+Scope = AllScope | AuthorScope | LotScope | TradeScope | ItemScope
 
 
 def audit(
@@ -128,6 +135,11 @@ class _Audit:
                 case TradeScope(propose_id=propose_id):
                     self._chains(self._parties(propose_id))
                     self._trade(propose_id)
+                case ItemScope(item_id=item_id):
+                    authors = self._naming(item_id)
+                    if not authors:
+                        self._note(Severity.INCOMPLETE, "nothing held names it", item_id)
+                    self._chains(authors)
                 case _:
                     assert_never(scope)
         except DamagedError as error:
@@ -152,6 +164,29 @@ class _Audit:
             healed = roots.judge(author).heal is not None
             if author in proofs:
                 self._evidence(proofs[author], chain, healed=healed)
+
+    def _naming(self, item_id: bytes) -> set[bytes]:
+        """Count the entries that name an item; return the authors of their chains."""
+        authors: set[bytes] = set()
+        for author, head in self._source.heads():
+            seq = 1
+            try:
+                while run := self._source.run(author, seq, SEQ_MAX, CREDIT_MAX):
+                    found = sum(
+                        item_id == record.entry.id or item_id in record.entry.body.refs
+                        for record in run
+                    )
+                    self._report.named += found
+                    if found:
+                        authors.add(author)
+                    seq += len(run)
+            except DamagedError:
+                # What cannot be read may name it: the replay says what is wrong.
+                authors.add(author)
+            else:
+                if seq <= head.seq:
+                    authors.add(author)
+        return authors
 
     def _chain(self, author: bytes, head: Head | None) -> ChainAudit:
         chain = ChainAudit(author, self._report, each=self._each)

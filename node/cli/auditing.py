@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Session, clean, command
-from passby.protocol.errors import Exit, LocalError, RefusedError, UsageError
+from passby.protocol.errors import Exit, LocalError, RefusedError, RemoteError, UsageError
 
 if TYPE_CHECKING:
-    from passby.ledger.audit import Finding, Report, Scope
+    from passby.ledger.audit import Report, Scope
     from passby.ledger.reader_sqlite import SqliteReader
+    from passby.protocol.entry import Record
 
 
 @command(
     "audit",
     "passby audit",
     "passby audit --trade 5c77aa01",
-    "passby audit --author 4be1f0 --signatures --json",
+    "passby audit --author Anna --signatures --json",
     "passby audit --bundle trade.proof",
 )
-@click.option("--author", metavar="KEY", help="One chain.")
+@click.option("--author", metavar="NAME|KEY", help="One chain.")
 @click.option("--lot", metavar="LOT", help="The chain that holds a lot.")
 @click.option("--trade", metavar="TRADE", help="A trade, with the chains of all who wrote in it.")
+@click.option("--item", metavar="ITEM", help="All entries that name an item, with their chains.")
 @click.option("--all", "everything", is_flag=True, help="All that is held; so unless told.")
 @click.option(
     "--bundle",
@@ -36,26 +39,34 @@ if TYPE_CHECKING:
     help="A file that `passby proof` wrote, by itself; no home is needed.",
 )
 @click.option("--signatures", is_flag=True, help="Check inner signatures too, not only the heads'.")
+@click.option("--quiet", is_flag=True, help="Print nothing: the exit code tells.")
 def audit_command(
     session: Session,
     *,
     author: str | None,
     lot: str | None,
     trade: str | None,
+    item: str | None,
     everything: bool,
     bundle: Path | None,
     signatures: bool,
+    quiet: bool,
 ) -> int:
     """Verify again, from its bytes, what this node holds.
 
     Exit codes: 0 clean, 1 misbehaviour proven, 2 local data corrupt, 3 incomplete,
     64 usage, 74 input or output.
     """
-    chosen = (author is not None, lot is not None, trade is not None, bundle is not None)
-    if sum((*chosen, everything)) > 1:
-        raise click.UsageError("Choose one of --author, --lot, --trade, --bundle and --all.")
+    given = {"author": author, "lot": lot, "trade": trade, "item": item}
+    named = [(kind, text) for kind, text in given.items() if text is not None]
+    if len(named) + (bundle is not None) + everything > 1:
+        raise click.UsageError(
+            "Choose one of --author, --lot, --trade, --item, --bundle and --all."
+        )
+    if quiet and session.as_json:
+        raise click.UsageError("Choose one of --quiet and --json.")
     if bundle is not None:
-        return _audit_bundle(session, bundle)
+        return _audit_bundle(session, bundle, quiet=quiet)
     path = session.home.database_path
     if not path.exists():
         raise LocalError(
@@ -66,6 +77,7 @@ def audit_command(
     from passby.ledger.audit import audit
     from passby.ledger.reader_sqlite import SqliteReader
     from passby.ledger.schema import faults, open_reader
+    from passby.node.report import words
 
     connection = open_reader(path)
     try:
@@ -73,101 +85,124 @@ def audit_command(
             # One snapshot: the daemon may go on writing.
             connection.execute("BEGIN")
         reader = SqliteReader(path, connection)
-        scope = _scope(session, reader, author, lot, trade)
-        bar = (
-            click.progressbar(length=reader.counts().entries, label="audit", file=sys.stderr)
-            if sys.stderr.isatty() and not session.as_json
-            else nullcontext(None)
-        )
-        with bar as progress:
-            report = audit(
-                reader,
-                show.now_ms(),
-                scope,
-                signatures=signatures,
-                progress=progress.update if progress else lambda _: None,
-            )
+        scope = _scope(session, reader, *named[0]) if named else None
+        total = None if scope else reader.counts().entries
+        watched = sys.stderr.isatty() and not session.as_json and not quiet
+        with _progress(total, watched=watched) as progress:
+            report = audit(reader, show.now_ms(), scope, signatures=signatures, progress=progress)
     finally:
         connection.close()
-    session.out(_plain(report), lambda: _lines(report))
+    if not quiet:
+        session.out(words.plain(report, scope), lambda: _lines(report))
     return report.exit_code
 
 
-def _audit_bundle(session: Session, path: Path) -> int:
+def _audit_bundle(session: Session, path: Path, *, quiet: bool) -> int:
     from passby.node.cli import proving
+    from passby.node.report import words
 
     checked = proving.read_bundle(path)
     report = checked.report
-    session.out(
-        _plain(report) | proving.plain(checked),
-        lambda: [*proving.lines(checked), *_lines(report)],
-    )
+    if not quiet:
+        session.out(
+            words.plain(report) | {"scope": "bundle"} | proving.plain(checked),
+            lambda: [*proving.lines(checked), *_lines(report)],
+        )
     return report.exit_code
 
 
-def _scope(
-    session: Session, reader: SqliteReader, author: str | None, lot: str | None, trade: str | None
-) -> Scope | None:
-    from passby.ledger.audit import AuthorScope, LotScope, TradeScope
+@contextmanager
+def _progress(total: int | None, *, watched: bool) -> Iterator[Callable[[int], None]]:
+    """Show how far an audit is, on a terminal; give what it is to be told by."""
+    if not watched:
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("audit", total=total)
+        yield lambda entries: bar.advance(task, entries)
+
+
+# --- what to look at -----------------------------------------------------------------------
+
+
+def _scope(session: Session, reader: SqliteReader, kind: str, text: str) -> Scope:
+    from passby.ledger import audit
+    from passby.protocol.types import TRADE_TYPES, EntryType
 
     try:
-        if author is not None:
-            prefix = session.identity(author)
-            keys = [key for key, _ in reader.heads() if key.hex().startswith(prefix)]
-            if len(keys) != 1:
-                raise RefusedError(
-                    f"{len(keys) or 'No'} chains begin with {author}.",
-                    "`passby ledger heads` lists them.",
-                )
-            return AuthorScope(keys[0])
-        for given in (lot, trade):
-            if given is not None:
-                record = reader.find(session.identity(given))
-                if record is None:
-                    raise RefusedError(f"No entry {given} is held here.", "Check the id.")
-                return LotScope(record.entry.id) if lot else TradeScope(record.entry.id)
+        if kind == "author":
+            return audit.AuthorScope(_author(reader, text))
+        prefix = session.identity(text)
+        record = reader.find(prefix)
+        if kind == "item":
+            return audit.ItemScope(_item(prefix, record))
+        if record is None:
+            raise RefusedError(f"No entry {text} is held here.", "Check the id.")
+        entry = record.entry
+        if kind == "lot":
+            if entry.body.type != EntryType.OFFER:
+                raise RefusedError(f"{text} is no lot.", "Give the id of an offer.")
+            return audit.LotScope(entry.id)
+        if entry.body.type not in TRADE_TYPES:
+            raise RefusedError(f"{text} is no trade.", "Give the id of a propose.")
+        is_propose = entry.body.type == EntryType.PROPOSE
+        return audit.TradeScope(entry.id if is_propose else entry.body.refs[0])
     except (UsageError, RefusedError) as error:
         raise LocalError(error.message, error.hint, Exit.AUDIT_USAGE) from error
-    return None
 
 
-def _plain(report: Report) -> dict[str, Any]:
-    return {
-        "exit": int(report.exit_code),
-        "chains": report.chains,
-        "entries": report.verified + report.unverified,
-        "verified": report.verified,
-        "unverified": report.unverified,
-        "trusted": report.trusted,
-        "erased": report.erased,
-        "unsent": report.unsent,
-        "missing": report.missing,
-        "trades": report.trades,
-        "signatures": report.signatures,
-        "findings": [_plain_finding(finding) for finding in report.findings],
-        "unlisted": report.unlisted,
-    }
+def _item(prefix: str, record: Record | None) -> bytes:
+    if record is not None:
+        return record.entry.id
+    # What names an item may be held without the entry that made it.
+    if len(prefix) != 64:  # the hex digits of an id
+        raise RefusedError(f"No entry {prefix} is held here.", "Give the whole id of the item.")
+    return bytes.fromhex(prefix)
 
 
-def _plain_finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "severity": str(finding.severity),
-        "text": finding.text,
-        "author": finding.author.hex() if finding.author else None,
-        "seqs": list(finding.seqs),
-        "entries": [entry.hex() for entry in finding.entries],
-    }
+def _author(reader: SqliteReader, text: str) -> bytes:
+    """Return the key that begins with `text`, or whose chain opens with it as a name."""
+    authors = [author for author, _ in reader.heads()]
+    prefix = text.strip().lower().rstrip("…")
+    keys = [
+        key for key in authors if len(prefix) >= show.PREFIX_MIN and key.hex().startswith(prefix)
+    ]
+    if not keys:
+        wanted = text.strip().casefold()
+        keys = [key for key in authors if (name_of(reader, key) or "").casefold() == wanted]
+    if len(keys) == 1:
+        return keys[0]
+    if keys:
+        several = ", ".join(show.short(key.hex()) for key in keys[:8])
+        raise RefusedError(f"{len(keys)} chains answer to {text}.", f"Give the key: {several}.")
+    raise RefusedError(f"No chain answers to {text}.", "`passby ledger heads` lists them.")
 
 
-_VERDICT = {
-    0: "Clean: nothing is altered, oversold or out of order.",
-    1: "Misbehaviour is proven; the entries named prove it to anybody.",
-    2: "What lies on this disk is not what was written: run passby doctor.",
-    3: "Incomplete: not everything needed is held here yet.",
-}
+def name_of(reader: SqliteReader, author: bytes) -> str | None:
+    """Return the name that a chain opens with, which nobody vouches for."""
+    from passby.protocol.errors import DamagedError
+    from passby.protocol.payloads import Genesis, decode_payload
+
+    try:
+        record = reader.record_at(author, 1)
+        if record is None or record.payload is None:
+            return None
+        return decode_payload(record.payload, Genesis).name
+    except (DamagedError, RemoteError):
+        return None
+
+
+# --- what was found ------------------------------------------------------------------------
 
 
 def _lines(report: Report) -> list[str]:
+    from passby.node.report import words
+
     lines = [
         f"{clean(str(finding.severity))}: {clean(finding.text)}"
         + (f", by {show.short(finding.author.hex())}" if finding.author else "")
@@ -175,13 +210,9 @@ def _lines(report: Report) -> list[str]:
         + "".join(f" {show.short(entry.hex())}" for entry in finding.entries)
         for finding in report.findings
     ]
+    lines += [
+        f"{show.short(author.hex())}: {text}." for author, text in words.sealed_and_healed(report)
+    ]
     if report.unlisted:
         lines.append(f"... and {report.unlisted:,} more.")
-    entries = show.count(report.verified + report.unverified, "entry", "entries")
-    chains, trades = show.count(report.chains, "chain"), show.count(report.trades, "trade")
-    signed = show.count(report.signatures, "signature")
-    return [
-        *lines,
-        f"{entries} in {chains}, {trades}; {report.verified:,} verified by {signed}.",
-        _VERDICT.get(report.exit_code, ""),
-    ]
+    return [*lines, *words.counted(report), words.VERDICT[report.exit_code]]

@@ -14,6 +14,8 @@ from passby.protocol.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PREFIX_MIN: Final = 6
+"""Hex digits of a shortened id that are understood."""
 SHORT_ID: Final = 8
 """Hex digits of an id in a table: any unique six are understood."""
 MINUTE_S: Final = 60
