@@ -78,6 +78,22 @@ class SignedCheckpoint(msgspec.Struct, frozen=True):
         return SignedCheckpoint(self.head, Note(self.note.text, tuple(self.note.by(key)[:1])))
 
 
+def merged(signed: SignedCheckpoint, other: SignedCheckpoint) -> SignedCheckpoint:
+    """Return a checkpoint with the lines of another note of the same tree, one for each key.
+
+    Of two cosignatures by one witness the later counts, which begins with the later time; the
+    lines must have been verified. At most NOTE_SIGNATURES_MAX, those of `signed` first.
+    """
+    assert signed.note.text == other.note.text
+    lines: dict[tuple[str, bytes], NoteSignature] = {}
+    for line in (*signed.note.signatures, *other.note.signatures):
+        held = lines.get((line.name, line.key_id))
+        if held is None or line.signature > held.signature:
+            lines[line.name, line.key_id] = line
+    kept = tuple(lines.values())[:NOTE_SIGNATURES_MAX]
+    return SignedCheckpoint(signed.head, Note(signed.note.text, kept))
+
+
 class WitnessKey:
     """The key that a node cosigns with; never the one that signs its chain."""
 

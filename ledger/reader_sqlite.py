@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -10,7 +10,8 @@ import msgspec
 
 from passby.ledger import schema
 from passby.ledger.chain import Evidence, Head, Proof
-from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, damaged, faults
+from passby.ledger.checkpoints_sqlite import CheckpointReader, id8
+from passby.ledger.schema import SEQ_BITS, SEQ_MASK, damaged
 from passby.ledger.standing import Device, Roots, certificate_in, devices_of
 from passby.ledger.store import (
     AmbiguousError,
@@ -45,14 +46,6 @@ _PAGE: Final = 512
 _decode_elements = msgspec.msgpack.Decoder(tuple[tuple[bytes, ...], ...]).decode
 
 
-def id8(entry_id: bytes) -> int:
-    """Return the first eight bytes of an id as SQLite's signed integer.
-
-    Ids that share their first hex digit keep their order.
-    """
-    return int.from_bytes(entry_id[:8], "big", signed=True)
-
-
 def _size(raw: bytes, carried: bytes | None) -> int:
     return len(raw) + len(carried or b"")
 
@@ -62,15 +55,11 @@ def trade_of(entry: Entry) -> bytes:
     return entry.id if entry.body.type == EntryType.PROPOSE else entry.body.refs[0]
 
 
-class SqliteReader:
+class SqliteReader(CheckpointReader):
     """The reading half of the contract, on a connection of its own.
 
     Usable from any thread, by one at a time.
     """
-
-    def __init__(self, path: Path, connection: Connection) -> None:
-        self.path = path
-        self._db = connection
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -82,18 +71,6 @@ class SqliteReader:
         return cls(path, schema.open_reader(path))
 
     # --- rows --------------------------------------------------------------------------
-    def _all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        with faults(self.path):
-            return self._db.execute(sql, parameters).fetchall()
-
-    def _one(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        with faults(self.path):
-            return self._db.execute(sql, parameters).fetchone()
-
-    def _number(self, author: bytes) -> int | None:
-        row = self._one("SELECT number FROM authors WHERE key = ?", (author,))
-        return None if row is None else int(row[0])
-
     def _record(self, place: int, raw: bytes, carried: bytes | None, head8: int) -> Record:
         """Read a stored record; our hashes are the integrity check of the file."""
         try:
@@ -326,11 +303,6 @@ class SqliteReader:
         self._expect(bytes, lot_id)
         self._expect(int, place, last_seq, remaining, reserved, closed)
         return LotStock(lot_id, place & SEQ_MASK, last_seq, remaining, reserved, bool(closed))
-
-    def _expect(self, kind: type, *found: Any) -> None:
-        """Raise DamagedError where a column holds what its table does not allow."""
-        if not all(isinstance(value, kind) for value in found):
-            raise damaged(self.path, f"a column of {kind.__name__} holds another type")
 
     def _head(self, seq: Any, head_id: Any, at_ms: Any) -> Head:
         self._expect(int, seq, at_ms)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from passby.ledger.reader_sqlite import id8, trade_of
+from passby.ledger.checkpoints_sqlite import id8
+from passby.ledger.reader_sqlite import trade_of
 from passby.ledger.schema import Connection
 from passby.ledger.store import until_ms
 from passby.protocol.entry import Entry
@@ -52,6 +53,7 @@ RESERVES: Final = Table(
     6,
     "ON CONFLICT (place) DO UPDATE SET resolved_seq = excluded.resolved_seq",
 )
+BLOCKS: Final = Table("blocks (place, root, pruned)", 3, "ON CONFLICT DO NOTHING")
 HEADS: Final = Table(
     "authors (number, key, seq, head_id, at_ms)",
     5,

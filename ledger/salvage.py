@@ -17,10 +17,12 @@ from typing import Any, Final
 import msgspec
 
 from passby.ledger.chain import Evidence, Proof
+from passby.ledger.checkpoint import SignedCheckpoint, check_chain, parse_checkpoint
 from passby.ledger.ingest import Batch, Check, admit
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, SqliteError, open_damaged
 from passby.ledger.store import Reader
 from passby.ledger.store_sqlite import SqliteStore
+from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import (
     HASH_BYTES,
     SALT_BYTES,
@@ -45,7 +47,9 @@ class Salvaged(msgspec.Struct, frozen=True):
 
     entries: int
     unreadable: int
-    """Stretches of the file that SQLite cannot read."""
+    """Stretches of the file that SQLite cannot read.
+
+    Where there are none, rows may still be lost: a witness never goes on with its key."""
     heads: dict[bytes, int]
 
 
@@ -174,6 +178,11 @@ def _take_over(wreck: _Wreck, store: SqliteStore) -> Salvaged:
     store.never_take(forgotten)
     for evidence in _evidence(wreck):
         store.commit([Batch(evidence=[evidence])], durable=True)
+    for signed in _checkpoints(wreck):
+        store.keep_checkpoint(signed)
+    for held in _witnessed(wreck):
+        origin = parse_checkpoint(held.note).head.origin
+        store.witness(origin, EMPTY, held)
     return Salvaged(
         taking.entries, wreck.unreadable, {author: head.seq for author, head in store.heads()}
     )
@@ -251,6 +260,24 @@ def _statements(wreck: _Wreck) -> Iterator[Statement]:
             yield parse_statement(raw)
         except (RemoteError, TypeError):
             continue
+
+
+def _checkpoints(wreck: _Wreck) -> Iterator[SignedCheckpoint]:
+    """Yield the checkpoints that their authors' signatures still fit."""
+    for _, note in wreck.rows("checkpoints", "author", "note"):
+        with suppress(RemoteError, TypeError):
+            signed = parse_checkpoint(note)
+            check_chain(signed)
+            yield signed
+
+
+def _witnessed(wreck: _Wreck) -> Iterator[Held]:
+    for _, size, root, note, at_s in wreck.rows("witnessed", "number", "size, root, note, at_s"):
+        with suppress(RemoteError, TypeError):
+            signed = parse_checkpoint(note)
+            check_chain(signed)
+            if (signed.head.size, signed.head.root) == (size, root) and isinstance(at_s, int):
+                yield Held(size, root, note, at_s)
 
 
 def _forgotten(wreck: _Wreck) -> set[bytes]:

@@ -162,15 +162,36 @@ def m005_vouches(db: Database) -> None:
     )
 
 
-CLEAR_FOLDS: Final = (
-    "DELETE FROM lots",
-    "DELETE FROM reserves",
-    "DELETE FROM requests",
-    "DELETE FROM proposes",
-    "DELETE FROM trades",
-    "DELETE FROM vouches",
-)
-VERSION: Final = 5
+@migrations()
+def m006_checkpoints(db: Database) -> None:
+    """Trees and their checkpoints, what this node witnessed, and what was pruned behind them."""
+    # The place is that of a block's last entry, so that what is cut of a chain is cut of it.
+    db.table("blocks").create(
+        {"place": int, "root": bytes, "pruned": int},
+        pk="place",
+        not_null={"root", "pruned"},
+        strict=True,
+    )
+    db.table("checkpoints").create(
+        {"author": int, "size": int, "root": bytes, "note": bytes},
+        pk="author",
+        not_null={"size", "root", "note"},
+        strict=True,
+    )
+    db.table("witnessed").create(
+        {"number": int, "origin": str, "size": int, "root": bytes, "note": bytes, "at_s": int},
+        pk="number",
+        not_null={"origin", "size", "root", "note", "at_s"},
+        strict=True,
+    )
+    db.table("witnessed").create_index(["origin"], unique=True)
+    # Of a lot some of whose entries were pruned, what they came to is all there is.
+    db.execute("ALTER TABLE lots ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0")
+
+
+FOLDS: Final = ("lots", "reserves", "requests", "proposes", "trades", "vouches")
+"""Tables that are made again from the entries, by place."""
+VERSION: Final = 6
 """What `user_version` holds once every migration is applied."""
 
 
@@ -267,6 +288,8 @@ def copy_whole(connection: Connection, path: Path) -> None:
         target = sqlite3.connect(path, isolation_level=None)
         try:
             connection.backup(target)
+            # Who starts from a copy has forgotten what it cosigned since: let it know nothing.
+            target.execute("DELETE FROM witnessed")
             # A copy is one file, which may be carried about without its log.
             target.execute("PRAGMA journal_mode=DELETE")
         finally:

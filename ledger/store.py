@@ -13,8 +13,11 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 
 from passby.ledger.chain import Evidence, Head
+from passby.ledger.checkpoint import SignedCheckpoint, merged
 from passby.ledger.ingest import Batch, View
 from passby.ledger.standing import Device, Roots
+from passby.ledger.tree import Rows
+from passby.ledger.witness import Held
 from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Entry, Record, payload_hash
 from passby.protocol.errors import Code, RemoteError, UsageError
 from passby.protocol.limits import RUN_MAX, STATEMENTS_MAX
@@ -177,6 +180,18 @@ class Reader(Protocol):
     def derived(self, author: bytes) -> Derived:
         """Return what was made of the author's entries."""
 
+    def tree(self, author: bytes) -> Rows:
+        """Return the hashes of the author's chain, as long as it is at this call.
+
+        What of it no kept checkpoint covers is hashed from the ids when asked for.
+        """
+
+    def checkpoint(self, author: bytes) -> SignedCheckpoint | None:
+        """Return the checkpoint of the author's chain that was kept, with all its lines."""
+
+    def witnessed(self, origin: str) -> Held:
+        """Return the largest tree of a log that this node cosigned, `witness.EMPTY` if none."""
+
     def counts(self) -> Counts:
         """Return how much is held."""
 
@@ -224,6 +239,23 @@ class Store(Reader, Protocol):
     def add_statement(self, statement: Statement) -> bool:
         """Keep a root statement that came outside any chain; False if it was held."""
 
+    def keep_checkpoint(self, signed: SignedCheckpoint) -> bool:
+        """Keep a checkpoint that the caller has verified, each of its lines, unless a larger is.
+
+        To one of the same tree its lines are added, the later of each key's. One of the same
+        size with another root is a fork's, and not kept. What the chain's tree needs to grow
+        from there is kept with it. Returns whether anything changed.
+
+        Safe from a crash of the process; a checkpoint that power takes can be had again.
+        """
+
+    def witness(self, origin: str, held: Held, new: Held) -> bool:
+        """Put `new` in the place of `held`, on disk when this returns; False if that changed.
+
+        Copies and backups of a ledger do not tell what was witnessed: who starts from one, or
+        from what salvage saved, takes a new witness key.
+        """
+
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """Set aside what is held of the author's chain behind `after_seq`; it is missing then.
 
@@ -231,7 +263,7 @@ class Store(Reader, Protocol):
         """
 
     def forget(self, authors: Iterable[bytes]) -> None:
-        """Let go of whole chains, in one transaction, with the proofs against their authors.
+        """Let go of whole chains with their checkpoints and the proofs against their authors.
 
         The statements that they carried go too once STATEMENTS_MAX are held, but for those about
         devices whose chains are held. What was erased stays erased when it comes again.
@@ -261,6 +293,16 @@ def spare(
     over = len(roots) - STATEMENTS_MAX
     found = [one for one in carried if one is not None and not is_held(one.device)]
     return found[: max(over, 0)]
+
+
+def newer(held: SignedCheckpoint | None, signed: SignedCheckpoint) -> SignedCheckpoint | None:
+    """Return what to keep in the place of `held` once `signed` has come, None for nothing new."""
+    if held is None or signed.head.size > held.head.size:
+        return signed
+    if signed.head != held.head:
+        return None
+    both = merged(held, signed)
+    return both if both != held else None
 
 
 def until_ms(entry: Entry) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from passby.ledger.chain import Evidence, Head
+from passby.ledger.checkpoint import SignedCheckpoint, author_of
 from passby.ledger.ingest import Batch, View
 from passby.ledger.standing import Device, Roots, Standing, devices_of, stands_among, statement_in
 from passby.ledger.store import (
@@ -17,13 +18,16 @@ from passby.ledger.store import (
     bounded_run,
     checked_payload,
     concerned,
+    newer,
     prefix_bytes,
     replay,
     spare,
     until_ms,
     vouch_in,
 )
+from passby.ledger.tree import Rows, rows_of
 from passby.ledger.trust import standing_vouches
+from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import Entry, Record, encode_record
 from passby.protocol.limits import RUN_MAX
 from passby.protocol.statements import Statement
@@ -44,6 +48,8 @@ class MemoryStore:
         self._reserves: dict[tuple[bytes, int], Reserve] = {}
         self._trades: dict[bytes, list[bytes]] = {}
         self._vouches: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
+        self._checkpoints: dict[bytes, SignedCheckpoint] = {}
+        self._witnessed: dict[str, Held] = {}
         self._roots = Roots(
             (), lambda author: self.record_at(author, 1), self._evidence.get, self._entries_from
         )
@@ -179,6 +185,21 @@ class MemoryStore:
         self._replace(Record(held.entry))
         return True
 
+    def keep_checkpoint(self, signed: SignedCheckpoint) -> bool:
+        """As `Store.keep_checkpoint`."""
+        author = author_of(signed.head.origin)
+        kept = newer(self.checkpoint(author), signed)
+        if kept is not None:
+            self._checkpoints[author] = kept
+        return kept is not None
+
+    def witness(self, origin: str, held: Held, new: Held) -> bool:
+        """As `Store.witness`."""
+        if self.witnessed(origin) != held:
+            return False
+        self._witnessed[origin] = new
+        return True
+
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """As `Store.cut`."""
         del why
@@ -200,6 +221,7 @@ class MemoryStore:
                 del self._by_id[record.entry.id]
             self._checked.pop(author, None)
             self._evidence.pop(author, None)
+            self._checkpoints.pop(author, None)
         self._roots.remove(spare(carried, self._roots, self._chains.__contains__))
         for author in gone:
             self._roots.look_again(author)
@@ -357,6 +379,18 @@ class MemoryStore:
             {entry.seq: entry.at_ms for entry in entries if entry.body.type == EntryType.PROPOSE},
             dict(self._vouches.get(author, {})),
         )
+
+    def tree(self, author: bytes) -> Rows:
+        """As `Reader.tree`."""
+        return rows_of([record.entry.id for record in self._chains.get(author, [])])
+
+    def checkpoint(self, author: bytes) -> SignedCheckpoint | None:
+        """As `Reader.checkpoint`."""
+        return self._checkpoints.get(author)
+
+    def witnessed(self, origin: str) -> Held:
+        """As `Reader.witnessed`."""
+        return self._witnessed.get(origin, EMPTY)
 
     def counts(self) -> Counts:
         """As `Reader.counts`."""

@@ -11,13 +11,16 @@ import msgspec
 
 from passby.ledger import schema
 from passby.ledger.chain import Evidence, Head
+from passby.ledger.checkpoint import SignedCheckpoint, author_of
 from passby.ledger.ingest import Batch, View
 from passby.ledger.reader_sqlite import SqliteReader
-from passby.ledger.rows_sqlite import ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
-from passby.ledger.schema import CLEAR_FOLDS, SEQ_BITS, SEQ_MASK, faults
+from passby.ledger.rows_sqlite import BLOCKS, ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
+from passby.ledger.schema import FOLDS, SEQ_BITS, SEQ_MASK, faults
 from passby.ledger.standing import Roots, statement_in
-from passby.ledger.store import ABANDONED, checked_payload, concerned, replay, spare
+from passby.ledger.store import ABANDONED, checked_payload, concerned, newer, replay, spare
+from passby.ledger.tree import BLOCK
 from passby.ledger.view_sqlite import HeldView
+from passby.ledger.witness import Held
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError
 from passby.protocol.limits import STATEMENTS_MAX
@@ -26,9 +29,6 @@ from passby.protocol.stock import LotStock, Reserve
 
 _NUMBERS_MAX: Final = 65_536
 """Author numbers kept in memory, about 10 MB; the rest are a query away."""
-
-_FOLDED: Final = ("lots", "reserves", "requests", "proposes", "trades", "vouches")
-"""Tables made of the entries, by their places."""
 
 _FORGET: Final = (
     "INSERT INTO erasures (place, id) VALUES (?, ?)"
@@ -324,6 +324,46 @@ class SqliteStore(SqliteReader):
                     self._db.execute(_FORGET, (0, entry_id))
                 self._erased.add(entry_id)
 
+    # --- checkpoints -------------------------------------------------------------------
+    def keep_checkpoint(self, signed: SignedCheckpoint) -> bool:
+        """As `Store.keep_checkpoint`."""
+        author = author_of(signed.head.origin)
+        with self._transaction(durable=False):
+            kept = newer(self.checkpoint(author), signed)
+            if kept is None:
+                return False
+            number = self._numbered(author)
+            self._db.execute(
+                "INSERT OR REPLACE INTO checkpoints (author, size, root, note) VALUES (?, ?, ?, ?)",
+                (number, kept.head.size, kept.head.root, kept.encode()),
+            )
+            self._keep_blocks(number, kept.head.size)
+        return True
+
+    def _keep_blocks(self, number: int, size: int) -> None:
+        """Keep the roots of the whole blocks that a checkpoint covers, as far as they are held.
+
+        Kept as they are appended, they would slow down the taking in of every chain; most are
+        never asked for. Here the author has signed what they come to.
+        """
+        rows: list[Any] = []
+        for at, root in enumerate(self._blocks(number, 0, size // BLOCK), 1):
+            rows += (number << SEQ_BITS | at * BLOCK, root, 0)
+        BLOCKS.insert(self._db, rows)
+
+    def witness(self, origin: str, held: Held, new: Held) -> bool:
+        """As `Store.witness`."""
+        with self._transaction(durable=True):
+            if self.witnessed(origin) != held:
+                return False
+            self._db.execute(
+                "INSERT INTO witnessed (origin, size, root, note, at_s) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root,"
+                " note = excluded.note, at_s = excluded.at_s",
+                (origin, new.size, new.root, new.note, new.at_s),
+            )
+        return True
+
     # --- damage ------------------------------------------------------------------------
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """As `Store.cut`; the rows go into the table `quarantine`."""
@@ -339,8 +379,9 @@ class SqliteStore(SqliteReader):
             " SELECT place, raw, carried, ? FROM entries WHERE place BETWEEN ? AND ?",
             (why, behind, last),
         )
-        self._delete("entries", number, after_seq)
-        for table in _FOLDED:
+        for table in ("entries", "blocks"):
+            self._delete(table, number, after_seq)
+        for table in FOLDS:
             # The folds of the whole chain are made again from what is left of it.
             self._delete(table, number, 0)
         self._db.execute(
@@ -368,13 +409,14 @@ class SqliteStore(SqliteReader):
         number = self._number(author)
         if number is None:
             return
-        for table in ("entries", *_FOLDED):
+        for table in ("entries", "blocks", *FOLDS):
             self._delete(table, number, 0)
         self._db.execute(
             "UPDATE erasures SET place = 0 WHERE place BETWEEN ? AND ?",
             (number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK),
         )
-        self._db.execute("DELETE FROM evidence WHERE author = ?", (number,))
+        for table in ("evidence", "checkpoints"):
+            self._db.execute(f"DELETE FROM {table} WHERE author = ?", (number,))  # noqa: S608  # constants
         # The row stays: another process may know the author by its number.
         self._db.execute(
             "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0, frozen_from = NULL,"
@@ -411,8 +453,9 @@ class SqliteStore(SqliteReader):
     def rebuild(self) -> None:
         """As `Store.rebuild`; heads too are made again from the entries."""
         with self._transaction(durable=True):
-            for sql in CLEAR_FOLDS:
-                self._db.execute(sql)
+            for table in FOLDS:
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608  # constants
+            self._db.execute("DELETE FROM blocks WHERE NOT pruned")
             for number, author in self._all("SELECT number, key FROM authors ORDER BY number"):
                 self._rebuild_chain(number, author)
 

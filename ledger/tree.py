@@ -25,6 +25,8 @@ EMPTY_ROOT: Final = hashlib.sha256(b"").digest()
 KEPT_EVERY: Final = 8
 """Levels from one that is kept to the next: kept nodes cost an eighth of a byte an entry, and a
 proof hashes at most 255 leaves for its lowest levels."""
+BLOCK: Final = 1 << KEPT_EVERY
+"""Leaves under one node of the lowest kept level."""
 
 Rows = Callable[[int, int, int], Sequence[bytes]]
 """rows(level, start, end): the roots of the perfect subtrees of 2**level leaves, numbers `start`
@@ -97,6 +99,13 @@ def rows_of(ids: Sequence[bytes]) -> Rows:
         if level % KEPT_EVERY == 0:
             kept[level] = row
     return lambda level, start, end: kept.get(level, ())[start:end]
+
+
+def perfect_row(row: Sequence[bytes], levels: int) -> Sequence[bytes]:
+    """Return the roots, `levels` above, of the whole subtrees that `row` begins with."""
+    for _ in range(levels):
+        row = _paired(row)
+    return row
 
 
 def edge_at(rows: Rows, size: int) -> Edge:
@@ -252,9 +261,7 @@ def _perfect(rows: Rows, level: int, index: int) -> bytes:
         raise DamagedError(
             "Hashes of a chain's tree are missing.", "Run passby audit to see what is damaged."
         )
-    for _ in range(above):
-        row = _paired(row)
-    return row[0]
+    return perfect_row(row, above)[0]
 
 
 def _up(at: int, last: int) -> tuple[int, int]:
