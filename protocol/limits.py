@@ -256,6 +256,11 @@ DEFAULT_RADIUS_M: Final = 3_000
 MATCHES_MAX: Final = 1_000
 """Matches of one question: more than anybody reads, or a page shows."""
 
+WAY_POINTS_MAX: Final = 4096
+"""Points of one way, 100 m apart: 400 km; on a longer way they lie farther apart."""
+WISH_CELLS_MAX: Final = 16
+"""Requests that one published wish along a way is made of: a hundred kilometres and more."""
+
 # --- trust and quotas --------------------------------------------------------------------
 TRUST_DEPTH: Final = 4
 """Vouches between an own device and who is let in by them: a friend's friend's neighbour."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,26 @@ def demo_command(session: Session, *, end: bool, data: Path | None) -> int:
     return play(stay=not end, as_json=session.as_json, data=data)
 
 
-@command("bench", "passby bench", "passby bench ledger --json", "passby bench sync --json")
-@click.argument("what", type=click.Choice(["ledger", "sync"]), default="ledger")
-def bench_command(session: Session, *, what: str) -> None:
+@command("bench", "passby bench", "passby bench ledger --json", "passby bench market --json")
+@click.argument("what", type=click.Choice(["ledger", "sync", "market"]), default="ledger")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("../shared/data"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Where products.csv and tracks.csv.gz are, for market.",
+)
+def bench_command(session: Session, *, what: str, data: Path) -> None:
     """Measure this machine. Each figure beside what bounds it, in the same run."""
-    from passby.node.bench import ledger, sync
+    from passby.node.bench import ledger, market, sync
 
-    run = sync.run if what == "sync" else ledger.run
-    figures: dict[str, Any] = run(lambda part: session.note(f"measuring: {part}"))
+    runs: dict[str, Callable[[Callable[[str], None]], dict[str, Any]]] = {
+        "ledger": ledger.run,
+        "sync": sync.run,
+        "market": partial(market.run, data=data),
+    }
+    figures = runs[what](lambda part: session.note(f"measuring: {part}"))
     session.out(
         figures,
         lambda: [f"{clean(key)}  {_figure(value)}" for key, value in figures.items()],

@@ -1,0 +1,25 @@
+"""What matching costs and how good it is, each figure beside its reference in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from passby.node.bench import passing
+
+
+def run(progress: Callable[[str], None], data: Path) -> dict[str, Any]:
+    """Return the figures of every part.
+
+    Args:
+        progress: told what is measured next.
+        data: the folder that holds `products.csv` and `tracks.csv.gz`.
+
+    Raises:
+        UsageError: the data are not there.
+    """
+    figures: dict[str, Any] = {}
+    progress("meetings along real trips")
+    figures["passing_by"] = passing.figures(data)
+    return figures
