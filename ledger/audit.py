@@ -7,21 +7,19 @@ replay found sound; and what the store derived from entries is held against the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import msgspec
 
 from passby.ledger.audit_chain import AuditSource, ChainAudit
 from passby.ledger.audit_roots import RootsAudit
-from passby.ledger.chain import Evidence, Head, Proof
+from passby.ledger.chain import Evidence, Head
 from passby.ledger.findings import AuditExit, Finding, Report, Severity
+from passby.ledger.prove import prove_evidence
 from passby.protocol.entry import Entry
 from passby.protocol.errors import DamagedError
-from passby.protocol.keys import verify
-from passby.protocol.limits import CREDIT_MAX, REFS_MAX, RUN_MAX, SEQ_MAX
-from passby.protocol.stock import StockBreach, apply, carries_stock, names_reserve
+from passby.protocol.limits import CREDIT_MAX, REFS_MAX, SEQ_MAX
 from passby.protocol.trade import Trade, fold
 from passby.protocol.types import EntryType
 
@@ -163,7 +161,7 @@ class _Audit:
                 roots.carried(author, seq, statement)
             healed = roots.judge(author).heal is not None
             if author in proofs:
-                self._evidence(proofs[author], chain, healed=healed)
+                self._evidence(proofs[author], healed=healed)
 
     def _naming(self, item_id: bytes) -> set[bytes]:
         """Count the entries that name an item; return the authors of their chains."""
@@ -201,34 +199,22 @@ class _Audit:
 
     # --- proofs ------------------------------------------------------------------------
 
-    def _evidence(self, evidence: Evidence, chain: ChainAudit, *, healed: bool) -> None:
+    def _evidence(self, evidence: Evidence, *, healed: bool) -> None:
         accused = tuple(element[0] for element in evidence.elements if element)
-        if not _sound_elements(evidence):
-            verdict = Severity.CORRUPT
-        else:
-            match evidence.proof:
-                case Proof.FORK:
-                    verdict = _judged(_is_fork(accused, evidence.seq))
-                case Proof.TIME:
-                    verdict = _judged(_is_backdated(accused, evidence.seq))
-                case Proof.STOCK:
-                    verdict = _stock_verdict(accused[-1], evidence.seq, chain)
-                case _:
-                    assert_never(evidence.proof)
+        verdict = Severity.PROVEN if prove_evidence(evidence) is not None else Severity.CORRUPT
         if healed and verdict is Severity.PROVEN:
             verdict = Severity.NOTED
         text = {
             Severity.NOTED: f"healed: {evidence.rule}",
             Severity.PROVEN: evidence.rule,
             Severity.CORRUPT: f"a stored proof does not hold: {evidence.rule}",
-            Severity.INCOMPLETE: f"what a stored proof builds on is missing: {evidence.rule}",
         }[verdict]
         self._report.add(
             Finding(
                 verdict,
                 text,
                 evidence.author,
-                tuple(entry.seq for entry in accused),
+                tuple(entry.seq for entry in accused) or (evidence.seq,),
                 tuple(entry.id for entry in accused),
             )
         )
@@ -300,60 +286,3 @@ class _Audit:
                 self._report.add(
                     Finding(Severity.NOTED, text, entry.author, (entry.seq,), (entry.id,))
                 )
-
-
-def _judged(holds: bool) -> Severity:  # noqa: FBT001  # the verdict of the call it wraps
-    return Severity.PROVEN if holds else Severity.CORRUPT
-
-
-def _sound_elements(evidence: Evidence) -> bool:
-    """Tell whether each element is linked, of the accused, and ends in a valid signature."""
-    return bool(evidence.elements) and all(
-        _is_element(element, evidence.author) for element in evidence.elements
-    )
-
-
-def _is_element(element: Iterable[Entry], author: bytes) -> bool:
-    entries = list(element)[: RUN_MAX + 1]
-    linked = all(
-        after.body.prev == before.id and after.seq == before.seq + 1
-        for before, after in pairwise(entries)
-    )
-    return (
-        bool(entries)
-        and linked
-        and all(entry.author == author for entry in entries)
-        and verify(author, entries[-1].raw)
-    )
-
-
-def _is_fork(accused: tuple[Entry, ...], seq: int) -> bool:
-    match accused:
-        case (one, other):
-            return one.seq == other.seq == seq and one.id != other.id
-        case _:
-            return False
-
-
-def _is_backdated(accused: tuple[Entry, ...], seq: int) -> bool:
-    match accused:
-        case (before, after):
-            return after.seq == seq and after.body.prev == before.id and after.at_ms < before.at_ms
-        case _:
-            return False
-
-
-def _stock_verdict(breaching: Entry, seq: int, chain: ChainAudit) -> Severity:
-    """Judge the breaching entry again, on the lot as the chain before it left it."""
-    last = chain.last
-    if last is None or not chain.whole or last.seq != seq - 1:
-        return Severity.INCOMPLETE
-    if breaching.seq != seq or breaching.body.prev != last.id or not carries_stock(breaching):
-        return Severity.CORRUPT
-    lot_seq, reserve_seq = breaching.body.stock[0], breaching.body.stock[2]
-    step = apply(
-        chain.lots.get(lot_seq) if breaching.body.type != EntryType.OFFER else None,
-        chain.reserves.get(reserve_seq) if names_reserve(breaching) else None,
-        breaching,
-    )
-    return _judged(isinstance(step, StockBreach))

@@ -28,17 +28,9 @@ import msgspec
 from passby.ledger.audit_chain import agrees, opens
 from passby.ledger.chain import ChainRule
 from passby.ledger.findings import Finding, Report, Severity
-from passby.ledger.proof import (
-    NO_SIGNATURE,
-    Proof,
-    Verified,
-    decode_proof,
-    encode_proof,
-    read_body,
-    read_bytes,
-    verify_proof,
-)
-from passby.protocol.codec import encode_uvarint, read_uvarint
+from passby.ledger.proof import NO_SIGNATURE, Proof, Verified, verify_proof
+from passby.ledger.proof_bytes import decode_proof, encode_proof, read_body
+from passby.protocol.codec import encode_uvarint, read_bytes, read_uvarint
 from passby.protocol.entry import (
     HASH_BYTES,
     SALT_BYTES,
@@ -210,9 +202,9 @@ def check_bundle(data: bytes, now_ms: int) -> Checked:
     report = Report()
     entries = _check_runs(bundle.runs, report)
     proven = tuple(verify_proof(proof) for proof in bundle.proofs)
-    report.signatures += sum(len(proof.elements) for proof in bundle.proofs)
+    report.signatures += sum(len(proof.elements) + len(proof.claims) for proof in bundle.proofs)
     for proof, verified in zip(bundle.proofs, proven, strict=True):
-        seqs = tuple(entry.seq for entry in proof.accused)
+        seqs = tuple(entry.seq for entry in proof.accused) or (verified.seq,)
         ids = tuple(entry.id for entry in proof.accused)
         report.add(Finding(Severity.PROVEN, verified.rule, verified.author, seqs, ids))
     _check_subject(bundle, entries, proven)

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from passby.ledger.claim import Claim
 from passby.protocol.entry import Entry
 from passby.protocol.errors import RemoteError
 from passby.protocol.stock import Rule, StockStep
@@ -90,13 +91,14 @@ class Proof(StrEnum):
     FORK = "fork"
     STOCK = "stock"
     TIME = "time"
+    CHECKPOINT = "checkpoint"
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
     """Entries of one author that together prove it false; it is frozen from `seq` on.
 
     Each element is one accused entry with, behind it, the entries of its chain that lead to
-    the first valid signature: none where its own is valid.
+    the first valid signature: none where its own is valid. `claims` are what checkpoints say.
     """
 
     author: bytes
@@ -104,3 +106,4 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
     proof: Proof
     rule: str
     elements: tuple[tuple[Entry, ...], ...]
+    claims: tuple[Claim, ...] = ()

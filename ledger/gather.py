@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import assert_never
 
 from passby.ledger.bundle import About, Bundle
-from passby.ledger.proof import NO_SIGNATURE, Element, Proof, prove_evidence, prove_fault
+from passby.ledger.proof import NO_SIGNATURE, Element, Proof
+from passby.ledger.prove import prove_evidence, prove_fault
 from passby.ledger.store import Reader
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import DamagedError, RefusedError

@@ -1,7 +1,8 @@
 """Proofs: entries of an author that together show, to anybody and offline, that it lied.
 
-    proof   = kind u8 ‖ rule u8 ‖ elements u8 ‖ element x 1..3
-              ‖ bodies u8 ‖ (uvarint n ‖ body[n]) x 0..64
+    proof   = kind u8 ‖ rule u8 ‖ elements u8 ‖ element x 0..3
+              ‖ bodies u8 ‖ (uvarint n ‖ body[n]) x 0..64          kinds 1 to 4
+              | claims u8 ‖ claim x 1..2                           kind 5
     element = uvarint entries ‖ (uvarint n ‖ body[n]) x 1..256 ‖ signature b64
 
 An element is one signed entry: its body and, where its own signature is not at hand or is
@@ -11,43 +12,35 @@ vouch for the rest, so no other signature travels, and no bit of a proof can be 
 The bodies behind the elements are what a trade's breach is judged by (the propose, offers,
 causes). They need no signature: each is named, by its hash, by what is signed, so nobody can
 bring in another one. Leaving some out proves nothing more: a fault waits for what is missing.
+
+What stands at a seq an author says in two ways, which bind it alike: by signing the entry, and
+by signing a checkpoint whose tree holds its id (`ledger.claim`). Kind 5 is a fork of which at
+least one side is a checkpoint's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from enum import IntEnum
 from itertools import pairwise
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
-from passby.ledger.chain import ChainRule, Evidence
-from passby.ledger.chain import Proof as EvidenceKind
+from passby.ledger.chain import ChainRule
+from passby.ledger.claim import Claim, Claimed, check_claim
 from passby.ledger.stock_proof import breaks
-from passby.protocol.codec import encode_uvarint, read_uvarint
-from passby.protocol.entry import Entry, parse_entry
+from passby.protocol.entry import Entry
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import SIGNATURE_BYTES, is_point, verify
-from passby.protocol.legs import Fault
-from passby.protocol.limits import (
-    BODY_MAX,
-    FRAME_MAX,
-    PROOF_CONTEXT_MAX,
-    PROOF_ELEMENTS_MAX,
-    PROOF_MAX,
-    RUN_MAX,
-)
-from passby.protocol.messages import Kind, frame
+from passby.protocol.limits import RUN_MAX
 from passby.protocol.stock import Rule
 from passby.protocol.trade import fold
 from passby.protocol.types import EntryType, check_shape
 
 FORK_RULE: Final = "two entries at one seq"
+ROOTS_RULE: Final = "two trees of one size"
 NO_SIGNATURE: Final = bytes(SIGNATURE_BYTES)
 """Stands where an entry's own signature was left out; it is valid for no key."""
-PART_MAX: Final = FRAME_MAX - 3
-"""Bytes of a proof in one frame, beside the kind, the part's number and how many there are."""
 
 
 class ProofKind(IntEnum):
@@ -57,6 +50,7 @@ class ProofKind(IntEnum):
     STOCK = 2
     TIME = 3
     TRADE = 4
+    CHECKPOINT = 5
 
 
 RULES: Final[dict[ProofKind, tuple[str, ...]]] = {
@@ -84,6 +78,7 @@ RULES: Final[dict[ProofKind, tuple[str, ...]]] = {
         "released after commit",
         "released with goods in custody",
     ),
+    ProofKind.CHECKPOINT: (FORK_RULE, ROOTS_RULE),
 }
 """The rules of each kind; a rule's number on the wire is its place, from 1."""
 
@@ -95,13 +90,15 @@ class Proof(msgspec.Struct, frozen=True):
 
     Each element begins with the entry that matters; the last of its entries is signed, the
     others bear NO_SIGNATURE. Elements are in the order of their chain (of a fork, by id), the
-    one that breaks the rule last; `context` is in the order of ids.
+    one that breaks the rule last; `context` is in the order of ids, two `claims` in that of
+    their hashes.
     """
 
     kind: ProofKind
     rule: str
     elements: tuple[Element, ...]
     context: tuple[Entry, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
     @property
     def accused(self) -> tuple[Entry, ...]:
@@ -127,12 +124,17 @@ def verify_proof(proof: Proof) -> Verified:
     for element in proof.elements:
         _check_element(element)
     accused = proof.accused
-    if not accused or (proof.context and proof.kind is not ProofKind.TRADE):
+    by_claims, in_trade = proof.kind is ProofKind.CHECKPOINT, proof.kind is ProofKind.TRADE
+    if (proof.context and not in_trade) or bool(proof.claims) != by_claims:
         raise RemoteError(Code.MALFORMED, "a proof with too little or too much")
+    if by_claims:
+        return _check_claims(proof)
+    if not accused:
+        raise RemoteError(Code.MALFORMED, "a proof without entries")
     last = accused[-1]
-    if proof.kind is ProofKind.TRADE:
-        _check_context(proof)
-        holds = _is_trade_fault(proof)
+    if in_trade:
+        check_context(proof)
+        holds = is_trade_fault(proof)
     else:
         holds = all(entry.author == last.author for entry in accused) and _holds(proof, accused)
     if not holds:
@@ -152,16 +154,38 @@ def _holds(proof: Proof, accused: tuple[Entry, ...]) -> bool:
             return False
 
 
+def _check_claims(proof: Proof) -> Verified:
+    said = [
+        Claimed(entry.author, entry.seq, is_root=False, hash=entry.id) for entry in proof.accused
+    ]
+    said += map(check_claim, proof.claims)
+    match said:
+        case (one, other):
+            about = (one.author, one.place, one.is_root)
+            agree = one.hash >= other.hash if len(proof.claims) == 2 else one.hash == other.hash
+            if (
+                about == (other.author, other.place, other.is_root)
+                and one.is_root == (proof.rule == ROOTS_RULE)
+                and not agree
+            ):
+                return Verified(one.author, one.place, proof.kind, proof.rule)
+        case _:
+            pass
+    raise RemoteError(Code.BAD_FIELD, f"no proof of {proof.rule}")
+
+
 def survives(proof: Proof, forked_seq: int, kept_id: bytes) -> bool:
     """Tell whether a valid proof still accuses an author who healed a fork in public.
 
     From the healed seq on, entries of both branches were signed in good faith, and must not
     be held against each other: whatever is accused there must be linked to the kept branch
     by entries of the proof itself. Entries of a trade need no such link, since a heal that
-    abandons one is void.
+    abandons one is void. A checkpoint shows no links.
     """
     if proof.kind is ProofKind.TRADE:
         return True
+    if proof.kind is ProofKind.CHECKPOINT:
+        return check_claim(proof.claims[0]).place < forked_seq
     shown = {entry.id: entry for element in proof.elements for entry in element}
     for entry in proof.accused:
         at: Entry | None = entry
@@ -191,8 +215,12 @@ def _check_element(element: Element) -> None:
         raise RemoteError(Code.BAD_SIGNATURE, "an element that no signature vouches for")
 
 
-def _check_context(proof: Proof) -> None:
-    """Hold every body of the context against the hashes that signed entries name."""
+def check_context(proof: Proof) -> None:
+    """Hold every body of the context against the hashes that signed entries name.
+
+    Raises:
+        RemoteError: nothing names one of them.
+    """
     unnamed = {entry.id: entry for entry in proof.context}
     reached = list(proof.accused)
     while reached:
@@ -202,7 +230,7 @@ def _check_context(proof: Proof) -> None:
         raise RemoteError(Code.BAD_LINK, "a proof with an entry that nothing names")
 
 
-def _is_trade_fault(proof: Proof) -> bool:
+def is_trade_fault(proof: Proof) -> bool:
     """Tell whether the fold of the entries shown finds the fault, on entries that are signed.
 
     The accused must have signed each entry of the evidence, or named it in one that it signed.
@@ -222,239 +250,3 @@ def _is_trade_fault(proof: Proof) -> bool:
         fault.accused == author and fault.rule == proof.rule and vouched.issuperset(fault.evidence)
         for fault in fold(propose, known.values(), 0).faults
     )
-
-
-# --- making proofs -----------------------------------------------------------------------
-
-
-def prove_evidence(evidence: Evidence) -> Proof | None:
-    """Return the proof that `ingest` kept as evidence; None where it does not hold alone."""
-    match evidence.proof:
-        case EvidenceKind.FORK:
-            kind = ProofKind.FORK
-        case EvidenceKind.STOCK:
-            kind = ProofKind.STOCK
-        case EvidenceKind.TIME:
-            kind = ProofKind.TIME
-        case _:
-            assert_never(evidence.proof)
-    elements = [stripped(element) for element in evidence.elements if element]
-    elements.sort(key=lambda element: (element[0].seq, element[0].id))
-    return _if_it_holds(Proof(kind, evidence.rule, tuple(elements)))
-
-
-def evidence_of(proof: Proof) -> Evidence | None:
-    """Return what a store keeps of a valid proof; None for a trade's, which freezes nobody."""
-    match proof.kind:
-        case ProofKind.FORK:
-            kind = EvidenceKind.FORK
-        case ProofKind.STOCK:
-            kind = EvidenceKind.STOCK
-        case ProofKind.TIME:
-            kind = EvidenceKind.TIME
-        case ProofKind.TRADE:
-            return None
-        case _:
-            assert_never(proof.kind)
-    last = proof.accused[-1]
-    return Evidence(last.author, last.seq, kind, proof.rule, proof.elements)
-
-
-def prove_fault(
-    fault: Fault, propose: Entry, entries: Iterable[Entry], element: Callable[[Entry], Element]
-) -> Proof | None:
-    """Return the smallest proof of a trade's fault that is found; None where none holds alone.
-
-    Args:
-        fault: one of the fold's.
-        propose: the trade's.
-        entries: those that the fold was given, offers among them.
-        element: gives an entry with what follows it up to a valid signature.
-    """
-    known = {entry.id: entry for entry in entries} | {propose.id: propose}
-    named = {
-        ref
-        for entry_id in fault.evidence
-        for ref in known[entry_id].body.refs
-        if known[entry_id].author == fault.accused
-    }
-    signed = [known[entry_id] for entry_id in fault.evidence if entry_id not in named]
-    # Whatever can matter is named by the evidence, or by what that names.
-    wanted = {propose.id, *propose.body.refs, *fault.evidence}
-    for _ in range(2):
-        wanted.update(ref for at in wanted & known.keys() for ref in known[at].body.refs)
-    wanted -= {entry.id for entry in signed}
-    context = [known[at] for at in sorted(wanted & known.keys())]
-    elements = tuple(stripped(element(entry)) for entry in signed)
-    proof = Proof(ProofKind.TRADE, fault.rule, elements, _bare(context))
-    if _if_it_holds(proof) is None:
-        return None
-    for entry in proof.context:
-        rest = tuple(other for other in proof.context if other.id != entry.id)
-        smaller = Proof(proof.kind, proof.rule, proof.elements, rest)
-        if _needs_no_more(smaller):
-            proof = smaller
-    return proof if len(proof.context) <= PROOF_CONTEXT_MAX else None
-
-
-def _if_it_holds(proof: Proof) -> Proof | None:
-    try:
-        verify_proof(proof)
-    except RemoteError:
-        return None
-    return proof
-
-
-def _needs_no_more(proof: Proof) -> bool:
-    try:
-        _check_context(proof)
-        return _is_trade_fault(proof)
-    except RemoteError:
-        return False
-
-
-def stripped(entries: Iterable[Entry]) -> Element:
-    """Return `entries` with no signature but the last one's."""
-    *inner, last = entries
-    return (*_bare(inner), last)
-
-
-def _bare(entries: Iterable[Entry]) -> Element:
-    return tuple(
-        Entry(NO_SIGNATURE + entry.raw[SIGNATURE_BYTES:], entry.id, entry.body) for entry in entries
-    )
-
-
-# --- bytes -------------------------------------------------------------------------------
-
-
-def encode_proof(proof: Proof) -> bytes:
-    """Return the wire bytes."""
-    rule = 1 + RULES[proof.kind].index(proof.rule)
-    out = [bytes((proof.kind, rule, len(proof.elements)))]
-    for element in proof.elements:
-        out.append(encode_uvarint(len(element)))
-        out.extend(_encode_body(entry) for entry in element)
-        out.append(element[-1].raw[:SIGNATURE_BYTES])
-    out.append(bytes((len(proof.context),)))
-    out.extend(_encode_body(entry) for entry in proof.context)
-    return b"".join(out)
-
-
-def decode_proof(data: bytes) -> Proof:
-    """Read one proof, which `data` must be exactly; whether it holds is not asked here.
-
-    Raises:
-        RemoteError: too large, cut off, or not the one encoding of a proof.
-    """
-    if len(data) > PROOF_MAX:
-        raise RemoteError(Code.TOO_LARGE, f"a proof of {len(data)} bytes")
-    if len(data) < 3:
-        raise RemoteError(Code.MALFORMED, "a proof is cut off")
-    number, rule, count = data[:3]
-    try:
-        kind = ProofKind(number)
-    except ValueError:
-        raise RemoteError(Code.MALFORMED, f"a proof of kind {number}") from None
-    if not 1 <= rule <= len(RULES[kind]) or not 1 <= count <= PROOF_ELEMENTS_MAX:
-        raise RemoteError(Code.MALFORMED, "a proof with a rule or a number of elements amiss")
-    elements: list[Element] = []
-    offset = 3
-    for _ in range(count):
-        element, offset = _read_element(data, offset)
-        elements.append(element)
-    if offset == len(data) or data[offset] > PROOF_CONTEXT_MAX:
-        raise RemoteError(Code.MALFORMED, "a proof is cut off, or its context too large")
-    bodies, offset = data[offset], offset + 1
-    context: list[Entry] = []
-    for _ in range(bodies):
-        body, offset = read_body(data, offset)
-        context.append(parse_entry(NO_SIGNATURE + body))
-    if offset != len(data):
-        raise RemoteError(Code.MALFORMED, "bytes behind a proof")
-    if any(before.id >= after.id for before, after in pairwise(context)):
-        raise RemoteError(Code.NOT_CANONICAL, "a context out of order")
-    return Proof(kind, RULES[kind][rule - 1], tuple(elements), tuple(context))
-
-
-def _encode_body(entry: Entry) -> bytes:
-    body = entry.raw[SIGNATURE_BYTES:]
-    return encode_uvarint(len(body)) + body
-
-
-def _read_element(data: bytes, offset: int) -> tuple[Element, int]:
-    count, offset = read_uvarint(data, offset, RUN_MAX)
-    if not count:
-        raise RemoteError(Code.MALFORMED, "an element of nothing")
-    bodies: list[bytes] = []
-    for _ in range(count):
-        body, offset = read_body(data, offset)
-        bodies.append(body)
-    signature, offset = read_bytes(data, offset, SIGNATURE_BYTES)
-    inner = (parse_entry(NO_SIGNATURE + body) for body in bodies[:-1])
-    return (*inner, parse_entry(signature + bodies[-1])), offset
-
-
-def read_body(data: bytes, offset: int) -> tuple[bytes, int]:
-    """Return (body, offset behind it) of a body with its length before it.
-
-    Raises:
-        RemoteError: cut off, or longer than a body can be.
-    """
-    length, offset = read_uvarint(data, offset, BODY_MAX)
-    return read_bytes(data, offset, length)
-
-
-def read_bytes(data: bytes, offset: int, length: int) -> tuple[bytes, int]:
-    """Return (the bytes, offset behind them).
-
-    Raises:
-        RemoteError: there are fewer.
-    """
-    end = offset + length
-    if end > len(data):
-        raise RemoteError(Code.MALFORMED, "bytes are cut off")
-    return data[offset:end], end
-
-
-# --- on a sync stream --------------------------------------------------------------------
-
-
-def proof_frames(proof: Proof) -> list[bytes]:
-    """Return the PROOF frames that carry `proof`: part u8 ‖ parts u8 ‖ bytes, in order."""
-    data = encode_proof(proof)
-    parts = [data[at : at + PART_MAX] for at in range(0, len(data), PART_MAX)]
-    return [
-        frame(Kind.PROOF, bytes((number, len(parts))) + part)
-        for number, part in enumerate(parts, 1)
-    ]
-
-
-class ProofParts:
-    """Joins the bodies of PROOF frames of one peer; holds at most PROOF_MAX bytes."""
-
-    def __init__(self) -> None:
-        self._held = b""
-        self._taken = 0
-        self._parts = 0
-
-    def take(self, body: bytes) -> Proof | None:
-        """Return the proof that `body` completes, None while parts are missing.
-
-        Raises:
-            RemoteError: a part out of order, or bytes that are no proof.
-        """
-        if len(body) < 3:
-            raise RemoteError(Code.MALFORMED, "a PROOF without any")
-        part, parts = body[0], body[1]
-        if part != self._taken + 1 or (self._taken and parts != self._parts) or part > parts:
-            raise RemoteError(Code.OUT_OF_ORDER, "a part of a proof out of order")
-        full = len(body) - 2 == PART_MAX
-        if len(self._held) + len(body) - 2 > PROOF_MAX or (part < parts and not full):
-            raise RemoteError(Code.TOO_LARGE, "a part of a proof of the wrong size")
-        self._held += body[2:]
-        self._taken, self._parts = part, parts
-        if part < parts:
-            return None
-        data, self._held, self._taken = self._held, b"", 0
-        return decode_proof(data)

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Self
 
-import msgspec
-
 from passby.ledger import schema
 from passby.ledger.chain import Evidence, Head, Proof
 from passby.ledger.checkpoints_sqlite import CheckpointReader, id8
+from passby.ledger.proof_bytes import unpack_evidence
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, damaged
 from passby.ledger.standing import Device, Roots, certificate_in, devices_of
 from passby.ledger.store import (
@@ -42,8 +41,6 @@ from passby.protocol.types import EntryType
 
 _PAGE: Final = 512
 """Rows read at a time while iterating, since a commit may come between."""
-
-_decode_elements = msgspec.msgpack.Decoder(tuple[tuple[bytes, ...], ...]).decode
 
 
 def _size(raw: bytes, carried: bytes | None) -> int:
@@ -221,16 +218,9 @@ class SqliteReader(CheckpointReader):
         self._expect(int, seq)
         self._expect(str, rule)
         try:
-            return Evidence(key, seq, Proof(proof), rule, self._elements(elements))
-        except ValueError:
-            raise damaged(self.path, f"a proof of a kind {proof!r}") from None
-
-    def _elements(self, packed: bytes) -> tuple[tuple[Entry, ...], ...]:
-        try:
-            return tuple(
-                tuple(parse_entry(raw) for raw in element) for element in _decode_elements(packed)
-            )
-        except (RemoteError, msgspec.DecodeError) as error:
+            return unpack_evidence(key, seq, Proof(proof), rule, elements)
+        # A DecodeError is a ValueError, too.
+        except (RemoteError, ValueError) as error:
             raise damaged(self.path, f"a proof is not readable: {error}") from None
 
     def frozen(self) -> dict[bytes, int]:

@@ -19,6 +19,8 @@ import msgspec
 from passby.ledger.chain import Evidence, Proof
 from passby.ledger.checkpoint import SignedCheckpoint, check_chain, parse_checkpoint
 from passby.ledger.ingest import Batch, Check, admit
+from passby.ledger.proof_bytes import unpack_evidence
+from passby.ledger.prove import evidence_of, proof_in
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, SqliteError, open_damaged
 from passby.ledger.store import Reader
 from passby.ledger.store_sqlite import SqliteStore
@@ -39,7 +41,6 @@ from passby.protocol.statements import Statement, parse_statement
 _ROWS: Final = 256
 """Rows asked for at once, while reading goes well."""
 _PLACE_MAX: Final = 2**62
-_decode_elements: Final = msgspec.msgpack.Decoder(tuple[tuple[bytes, ...], ...]).decode
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -289,22 +290,13 @@ def _forgotten(wreck: _Wreck) -> set[bytes]:
 
 
 def _evidence(wreck: _Wreck) -> Iterator[Evidence]:
-    """Yield the proofs whose every element still ends in a valid signature of the accused."""
-    for _, seq, proof, rule, packed in wreck.rows(
-        "evidence", "author", "seq, proof, rule, elements"
-    ):
+    """Yield the proofs that still hold."""
+    for _, _, proof, rule, packed in wreck.rows("evidence", "author", "seq, proof, rule, elements"):
         try:
-            elements = tuple(
-                tuple(parse_entry(raw) for raw in element) for element in _decode_elements(packed)
-            )
             kind, text = Proof(bytes(proof).decode()), bytes(rule).decode()
-        except (RemoteError, msgspec.DecodeError, TypeError, ValueError):
+            # Whom it accuses it says itself: the row's own columns may be what is damaged.
+            evidence = evidence_of(proof_in(unpack_evidence(b"", 0, kind, text, packed)))
+        except (RemoteError, TypeError, ValueError):
             continue
-        authors = {entry.author for element in elements for entry in element}
-        if (
-            isinstance(seq, int)
-            and len(authors) == 1
-            and all(element and verify(element[-1].author, element[-1].raw) for element in elements)
-            and seq in {element[0].seq for element in elements}
-        ):
-            yield Evidence(authors.pop(), seq, kind, text, elements)
+        if evidence is not None:
+            yield evidence

@@ -40,6 +40,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
     obliged_to: int = 0
 
 
+_FORKS: Final = (Proof.FORK, Proof.CHECKPOINT)
 FREE: Final = Standing()
 """The standing of nearly every chain; compare by identity."""
 
@@ -135,10 +136,13 @@ def heals(heal: Heal, evidence: Evidence | None, held: Iterable[Entry]) -> bool:
     holds_kept = bool(branch) and branch[0].id == heal.id
     if evidence is None:
         return holds_kept
-    if evidence.proof is not Proof.FORK or evidence.seq < heal.seq:
+    if evidence.proof not in _FORKS or evidence.seq < heal.seq:
         return False
     abandoned = [] if holds_kept else branch
-    if evidence.seq == heal.seq:
+    if evidence.proof is Proof.CHECKPOINT:
+        # It says that there were two branches, and shows nothing of the one given up.
+        pass
+    elif evidence.seq == heal.seq:
         sides = [element for element in evidence.elements if element]
         if not any(side[0].id == heal.id for side in sides):
             return False

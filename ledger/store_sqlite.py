@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-import msgspec
-
 from passby.ledger import schema
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.checkpoint import SignedCheckpoint, author_of
 from passby.ledger.ingest import Batch, View
+from passby.ledger.proof_bytes import pack_elements
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.rows_sqlite import BLOCKS, ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
 from passby.ledger.schema import FOLDS, SEQ_BITS, SEQ_MASK, faults
@@ -207,16 +206,13 @@ class SqliteStore(SqliteReader):
 
     def _write_evidence(self, evidence: Evidence) -> None:
         number = self._numbered(evidence.author)
-        packed = msgspec.msgpack.encode(
-            [[entry.raw for entry in element] for element in evidence.elements]
-        )
         self._db.execute(
             "INSERT INTO evidence (author, seq, proof, rule, elements) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (author) DO UPDATE SET seq = excluded.seq, proof = excluded.proof,"
             " rule = excluded.rule, elements = excluded.elements WHERE excluded.seq < evidence.seq"
             # What is proven beside a healed fork takes its place.
             " OR (SELECT frozen_from IS NULL FROM authors WHERE number = evidence.author)",
-            (number, evidence.seq, evidence.proof, evidence.rule, packed),
+            (number, evidence.seq, evidence.proof, evidence.rule, pack_elements(evidence)),
         )
         self._db.execute(
             "UPDATE authors SET frozen_from = min(ifnull(frozen_from, ?1), ?1) WHERE number = ?2",

@@ -33,8 +33,10 @@ from typing import Final
 import msgspec
 
 from passby.ledger.checkpoint import SignedCheckpoint, WitnessKey
-from passby.ledger.checkpoint_fork import ForkProof, RootClaim
+from passby.ledger.claim import RootClaim
 from passby.ledger.note import NoteSignature, VerifierKey, check_signed, parse_note
+from passby.ledger.proof import Proof
+from passby.ledger.prove import prove_claims
 from passby.ledger.tree import EMPTY_ROOT, is_consistent
 from passby.protocol.errors import RemoteError
 
@@ -101,7 +103,7 @@ class Refuse(msgspec.Struct, frozen=True):
 class Forked(msgspec.Struct, frozen=True):
     """The author signed two trees of one size: keep and spread `proof`, and answer `reply`."""
 
-    proof: ForkProof
+    proof: Proof
     reply: Conflict | Refuse
 
 
@@ -135,7 +137,7 @@ def witness(held: Held, request: AddCheckpoint, key: VerifierKey | None, now_s: 
     )
     note = request.signed.only_by(key).encode()
     if head.size == held.size > 0 and head.root != held.root:
-        return Forked(ForkProof(RootClaim(held.note), RootClaim(note)), reply)
+        return Forked(prove_claims(RootClaim(held.note), RootClaim(note)), reply)
     if request.old != held.size:
         return reply
     if not is_consistent(held.size, head.size, held.root, head.root, request.proof):

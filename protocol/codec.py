@@ -117,3 +117,15 @@ def read_uvarint(data: bytes, offset: int, largest: int) -> tuple[int, int]:
         shift += 7
         if shift > 56:
             raise RemoteError(Code.MALFORMED, "a length without end")
+
+
+def read_bytes(data: bytes, offset: int, length: int) -> tuple[bytes, int]:
+    """Return (the bytes, offset behind them).
+
+    Raises:
+        RemoteError: there are fewer.
+    """
+    end = offset + length
+    if end > len(data):
+        raise RemoteError(Code.MALFORMED, "bytes are cut off")
+    return data[offset:end], end

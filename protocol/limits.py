@@ -121,8 +121,8 @@ WITNESS_REPLY_MAX: Final = 16 * 1024
 """One answer of a witness: a few signature lines of at most 5 kB."""
 COSIGNATURE_AHEAD_MAX_S: Final = 120
 """A cosignature dated further ahead by the own clock is not counted yet."""
-FORK_PROOF_MAX: Final = FRAME_MAX
-"""Two sides of a fork; a run of 256 small entries, or a note with its proof, on each."""
+CLAIM_NOTE_MAX: Final = 1024
+"""A chain's checkpoint with its author's line alone, which takes about 330 bytes."""
 POLICY_MAX: Final = 64 * 1024
 """Bytes of a policy file: a hundred witnesses with their comments."""
 POLICY_NAMES_MAX: Final = 256

@@ -16,12 +16,11 @@ from passby.ledger.proof import (
     Element,
     Proof,
     ProofKind,
-    decode_proof,
-    encode_proof,
-    stripped,
     survives,
     verify_proof,
 )
+from passby.ledger.proof_bytes import decode_proof, encode_proof
+from passby.ledger.prove import stripped
 from passby.ledger.stock_proof import breaks
 from passby.protocol.entry import Body, Entry, Record, parse_entry, sign
 from passby.protocol.errors import RemoteError

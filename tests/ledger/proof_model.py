@@ -32,16 +32,9 @@ from tests.protocol.test_stock_replay import book_keeping
 
 from passby.ledger.audit import Severity, audit
 from passby.ledger.ingest import Check, admit
-from passby.ledger.proof import (
-    NO_SIGNATURE,
-    Proof,
-    ProofKind,
-    decode_proof,
-    encode_proof,
-    prove_evidence,
-    prove_fault,
-    verify_proof,
-)
+from passby.ledger.proof import NO_SIGNATURE, Proof, ProofKind, verify_proof
+from passby.ledger.proof_bytes import decode_proof, encode_proof
+from passby.ledger.prove import prove_evidence, prove_fault
 from passby.ledger.stock_proof import breaks
 from passby.ledger.store_memory import MemoryStore
 from passby.protocol.entry import PREFIX, Body, Entry, Record, entry_id

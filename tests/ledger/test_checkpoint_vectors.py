@@ -17,9 +17,10 @@ from passby.ledger.checkpoint import (
     parse_checkpoint,
     sign_checkpoint,
 )
-from passby.ledger.checkpoint_fork import check_fork, parse_fork
 from passby.ledger.note import parse_vkey
 from passby.ledger.policy import parse_policy, satisfied
+from passby.ledger.proof import verify_proof
+from passby.ledger.proof_bytes import decode_proof, encode_proof
 from passby.ledger.tree import is_consistent, is_included, root_at, rows_of
 from passby.ledger.witness import EMPTY, Conflict, Cosign, Forked, Refuse, cosignature, witness
 from passby.ledger.witness_messages import Cosigned, encode_reply, parse_request
@@ -82,7 +83,7 @@ def test_a_witness_answers_so() -> None:
                 held = stored
                 answer = encode_reply(Cosigned((cosignature(held, WITNESSES[0]),)))
             case Forked(proof, reply):
-                assert check_fork(proof)[1] == asked.signed.head.size
+                assert verify_proof(proof).seq == asked.signed.head.size
                 answer = encode_reply(reply)
             case Conflict() | Refuse():
                 answer = encode_reply(verdict)
@@ -101,10 +102,11 @@ def test_policies_are_satisfied_by_these(case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", VECTORS["forks"], ids=lambda case: case["name"])
 def test_forks_are_proven_so(case: dict[str, Any]) -> None:
-    proof = parse_fork(bytes.fromhex(case["proof"]))
+    proof = decode_proof(bytes.fromhex(case["proof"]))
+    assert encode_proof(proof).hex() == case["proof"]
     if case["author"] is None:
         with pytest.raises(RemoteError):
-            check_fork(proof)
+            verify_proof(proof)
     else:
-        author, seq = check_fork(proof)
-        assert (author.hex(), seq) == (case["author"], case["seq"])
+        proven = verify_proof(proof)
+        assert (proven.author.hex(), proven.seq) == (case["author"], case["seq"])

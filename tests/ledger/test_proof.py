@@ -15,21 +15,15 @@ from passby.ledger.chain import Proof as EvidenceKind
 from passby.ledger.ingest import Check, admit
 from passby.ledger.proof import (
     NO_SIGNATURE,
-    PART_MAX,
     RULES,
     Proof,
     ProofKind,
-    ProofParts,
     Verified,
-    decode_proof,
-    encode_proof,
-    evidence_of,
-    proof_frames,
-    prove_evidence,
-    prove_fault,
     survives,
     verify_proof,
 )
+from passby.ledger.proof_bytes import PART_MAX, ProofParts, decode_proof, encode_proof, proof_frames
+from passby.ledger.prove import evidence_of, prove_evidence, prove_fault
 from passby.ledger.stock_proof import breaks
 from passby.ledger.store_memory import MemoryStore
 from passby.protocol.entry import Entry, Record

@@ -9,7 +9,8 @@ import pytest
 from tests.vectors.make import FOLDER
 
 from passby.ledger.bundle import check_bundle, decode_bundle, encode_bundle
-from passby.ledger.proof import ProofParts, decode_proof, encode_proof, verify_proof
+from passby.ledger.proof import verify_proof
+from passby.ledger.proof_bytes import ProofParts, decode_proof, encode_proof
 from passby.protocol.messages import FrameReader, Kind
 
 

@@ -20,9 +20,9 @@ from passby.ledger.checkpoint import (
     parse_checkpoint,
     sign_checkpoint,
 )
-from passby.ledger.checkpoint_fork import check_fork
 from passby.ledger.note import KeyKind, Note, VerifierKey, sign_note
 from passby.ledger.policy import k_of, satisfied
+from passby.ledger.proof import verify_proof
 from passby.ledger.tree import EMPTY_ROOT, consistency_proof, is_consistent, root_at, rows_of
 from passby.ledger.witness import (
     EMPTY,
@@ -163,7 +163,8 @@ def test_two_trees_of_one_size_are_a_proof_against_their_author(old: int) -> Non
     verdict = witness(held, AddCheckpoint(old, (), checkpoint(1, 7)), KEY, AT_S)
     assert isinstance(verdict, Forked)
     assert verdict.reply == (Refuse(Reason.INCONSISTENT) if old == 7 else Conflict(7))
-    assert check_fork(verdict.proof) == (AUTHOR.public, 7)
+    proven = verify_proof(verdict.proof)
+    assert (proven.author, proven.seq) == (AUTHOR.public, 7)
 
 
 def test_what_its_author_did_not_sign_is_refused_and_accuses_nobody() -> None:
@@ -359,8 +360,8 @@ class Witnessed(RuleBasedStateMachine):
             case Cosign(held):
                 self.judged.append((self.stored, held))
             case Forked(proof):
-                author, seq = check_fork(proof)
-                assert (author, seq) == (AUTHOR.public, size)
+                proven = verify_proof(proof)
+                assert (proven.author, proven.seq) == (AUTHOR.public, size)
             case Conflict(held_size):
                 assert held_size == self.stored.size != asked.old
             case Refuse(reason):

@@ -8,9 +8,12 @@ from typing import assert_never
 from tests.protocol.chains import Party
 
 from passby.ledger.checkpoint import SignedCheckpoint, WitnessKey, chain_key, sign_checkpoint
-from passby.ledger.checkpoint_fork import EntryClaim, ForkProof, LeafClaim, RootClaim, check_fork
+from passby.ledger.claim import LeafClaim, RootClaim
 from passby.ledger.note import Note, sign_note
 from passby.ledger.policy import parse_policy, satisfied
+from passby.ledger.proof import FORK_RULE, Element, Proof, ProofKind, verify_proof
+from passby.ledger.proof_bytes import encode_proof
+from passby.ledger.prove import prove_claims, stripped
 from passby.ledger.tree import consistency_proof, inclusion_proof, root_at, rows_of
 from passby.ledger.witness import (
     EMPTY,
@@ -193,15 +196,14 @@ def policies() -> list[Json]:
 
 
 def forks() -> list[Json]:
-    """Return fork proofs of every pair of kinds, with whom they accuse and from where."""
+    """Return forks of which a side is a checkpoint's, with whom they accuse and from where."""
     first, second = Party("forker"), Party("forker")
     for party, kind in ((first, 200), (second, 201)):
         for _ in range(3):
             party.write(kind)
 
-    def entry(party: Party, more: int = 0) -> EntryClaim:
-        run = [entry.raw for entry in party.chain[1 : 2 + more]]
-        return EntryClaim(tuple(raw[64:] for raw in run), run[-1][:64])
+    def entry(party: Party, more: int = 0) -> Element:
+        return stripped(party.chain[1 : 2 + more])
 
     def rooted(party: Party) -> RootClaim:
         rows = rows_of([entry.id for entry in party.chain])
@@ -211,21 +213,26 @@ def forks() -> list[Json]:
         ids = [entry.id for entry in party.chain]
         return LeafClaim(rooted(party).note, 2, ids[1], inclusion_proof(rows_of(ids), 1, 4))
 
+    def mixed(element: Element, claim: LeafClaim) -> Proof:
+        return Proof(ProofKind.CHECKPOINT, FORK_RULE, (element,), claims=(claim,))
+
+    def told(name: str, proof: Proof, author: str | None, seq: int | None) -> Json:
+        return {"name": name, "proof": encode_proof(proof).hex(), "author": author, "seq": seq}
+
     cases = {
-        "two entries, the second by a run": ForkProof(entry(first), entry(second, more=2)),
-        "two leaves": ForkProof(leaf(first), leaf(second)),
-        "a leaf and an entry": ForkProof(leaf(first), entry(second)),
-        "two roots": ForkProof(rooted(first), rooted(second)),
+        "two leaves": prove_claims(leaf(first), leaf(second)),
+        "an entry and a leaf": mixed(entry(second), leaf(first)),
+        "an entry by a run and a leaf": mixed(entry(second, more=2), leaf(first)),
+        "two roots": prove_claims(rooted(first), rooted(second)),
     }
     made: list[Json] = []
     for name, proof in cases.items():
-        author, seq = check_fork(proof)
-        made.append(
-            {"name": name, "proof": proof.encode().hex(), "author": author.hex(), "seq": seq}
-        )
-    for name, proof in {
-        "the same entry twice": ForkProof(entry(first), leaf(first)),
-        "a root and a leaf": ForkProof(rooted(first), leaf(second)),
-    }.items():
-        made.append({"name": name, "proof": proof.encode().hex(), "author": None, "seq": None})
+        verified = verify_proof(proof)
+        made.append(told(name, proof, verified.author.hex(), verified.seq))
+    twice, back = mixed(entry(first), leaf(first)), prove_claims(leaf(first), leaf(second)).claims
+    uneven = Proof(ProofKind.CHECKPOINT, FORK_RULE, (), claims=(rooted(first), leaf(second)))
+    wrong = Proof(ProofKind.CHECKPOINT, FORK_RULE, (), claims=back[::-1])
+    made.append(told("the same entry twice", twice, None, None))
+    made.append(told("a root and a leaf", uneven, None, None))
+    made.append(told("two leaves out of order", wrong, None, None))
     return made

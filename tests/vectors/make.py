@@ -17,16 +17,9 @@ from tests.vectors.checkpoints import checkpoints
 
 from passby.ledger.bundle import About, Bundle, check_bundle, encode_bundle
 from passby.ledger.chain import ChainRule
-from passby.ledger.proof import (
-    FORK_RULE,
-    Proof,
-    ProofKind,
-    encode_proof,
-    proof_frames,
-    prove_fault,
-    stripped,
-    verify_proof,
-)
+from passby.ledger.proof import FORK_RULE, Proof, ProofKind, verify_proof
+from passby.ledger.proof_bytes import encode_proof, proof_frames
+from passby.ledger.prove import prove_fault, stripped
 from passby.protocol.codec import encode, encode_uvarint
 from passby.protocol.entry import (
     PREFIX,
