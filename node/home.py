@@ -29,6 +29,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
+from passby.node.private import replace_private, write_private
 from passby.protocol.errors import ConfigError, DamagedError, LocalError, RefusedError
 
 if TYPE_CHECKING:
@@ -142,15 +143,15 @@ class Home:
             for name in ("certificate", "person", "trip"):
                 (path / name).unlink(missing_ok=True)
             (path / "keys").mkdir(mode=0o700, exist_ok=True)
-            _write(path / "keys" / "ledger.key", seed.hex().encode() + b"\n")
-            _write(path / "keys" / "transport.key", secrets.token_hex(SEED_BYTES).encode() + b"\n")
-            _write(path / "keys" / "box.key", secrets.token_hex(SEED_BYTES).encode() + b"\n")
+            write_private(path / "keys" / "ledger.key", seed.hex().encode() + b"\n")
+            for name in ("transport.key", "box.key"):
+                write_private(path / "keys" / name, secrets.token_hex(SEED_BYTES).encode() + b"\n")
             if isinstance(root, SigningKey):
                 home._write_certificate(Certificate.issue(root, device, now_ms))
             else:
-                _write(path / "person", root.hex().encode() + b"\n")
+                write_private(path / "person", root.hex().encode() + b"\n")
             if trip:
-                _write(path / "trip", b"")
+                write_private(path / "trip", b"")
             begin(path / GUARD_NAME)
             # Last, and whole at once. A crash before it is safe: without config.toml there is
             # no home, nothing was signed with these keys, and the next `init` begins anew.
@@ -165,7 +166,7 @@ class Home:
     def _write_certificate(self, certificate: Certificate) -> None:
         import secrets
 
-        _write(self.path / "certificate", secrets.token_bytes(SALT_BYTES) + certificate.raw)
+        write_private(self.path / "certificate", secrets.token_bytes(SALT_BYTES) + certificate.raw)
 
     def accept(self, certificate: Certificate) -> None:
         """Keep the certificate that this device has been waiting for.
@@ -311,7 +312,7 @@ class Home:
         path = self.path / "keys" / "box.key"
         if not _exists(path):
             try:
-                _write(path, secrets.token_hex(SEED_BYTES).encode() + b"\n")
+                write_private(path, secrets.token_hex(SEED_BYTES).encode() + b"\n")
             except OSError as error:
                 raise LocalError(f"{path} cannot be written: {error.strerror}.") from error
         _check_private(path)
@@ -374,10 +375,7 @@ class Home:
 
     def write_config(self, text: str) -> None:
         """Put `text` in place of config.toml, whole or not at all."""
-        fresh = self.config_path.with_name(".config.toml.new")
-        _write(fresh, text.encode())
-        fresh.replace(self.config_path)
-        _sync_folder(self.path)
+        replace_private(self.config_path, text.encode())
 
     # --- one daemon --------------------------------------------------------------------
     @contextmanager
@@ -496,25 +494,6 @@ def _claim(path: Path) -> None:
     if path.stat().st_uid == os.geteuid():
         path.chmod(0o700)
     _check_private(path)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a private file; it is on disk when this returns."""
-    path.unlink(missing_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read(path: Path) -> bytes:

@@ -345,6 +345,8 @@ INVITE_MAX: Final = 2048
 """Bytes of one invite before base64."""
 BACKUP_MAX: Final = 256 * 2**20
 """Bytes of one backup, which is sealed and opened in memory: half a million own entries."""
+PRIVATE_FILE_MAX: Final = 4 * 2**20
+"""One of the home's own files, as of who is followed or of rides; each is held in memory."""
 DISK_LOW_BYTES: Final = 256 * 2**20
 """Free space below which doctor warns: a busy month of a neighbourhood."""
 BOOTSTRAP_RETRY_MAX_S: Final = 30
