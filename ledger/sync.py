@@ -146,6 +146,7 @@ class Session:
         self._told = 0
         self._serving = Serving(local)
         self._changed: dict[bytes, None] = dict.fromkeys(local)
+        self._went_back: set[bytes] = set()
         self._out = bytearray()
 
     # --- what the peer says ------------------------------------------------------------
@@ -220,7 +221,9 @@ class Session:
             case Heads():
                 self._names.heard(message.heads)
                 for head in message.heads:
-                    self._asking.take_head(head)
+                    if self._asking.take_head(head):
+                        # What it set aside may have kept us from naming ours.
+                        self._changed[head.author] = None
             case Listed():
                 self._events.append(ListRead())
             case Wants():
@@ -324,7 +327,10 @@ class Session:
         self._asking.bisect(author, seq)
 
     def compared(self, compare: Compare, own_id: bytes) -> None:
-        """Answer a Compare with the id of our own entry at its seq."""
+        """Answer a Compare with the id of our own entry at its seq.
+
+        Where the bisection was stopped meanwhile, `Ended` follows.
+        """
         if not self._asking.compared(compare, own_id):
             self._fault = RemoteError(Code.BAD_FIELD, "a head that the peer does not hold")
 
@@ -334,9 +340,15 @@ class Session:
 
     # --- what we serve -----------------------------------------------------------------
 
-    def local_changed(self, author: bytes) -> None:
-        """Say that `local` has a new head for `author`, after it is on disk."""
+    def local_changed(self, author: bytes, *, went_back: bool = False) -> None:
+        """Say that `local` has a new head for `author`, after it is on disk.
+
+        One that `went_back` is named even to a peer that holds more: it may have been silent
+        because we did.
+        """
         self._changed[author] = None
+        if went_back:
+            self._went_back.add(author)
         self._serving.local_changed(author)
         self._asking.local_changed(author)
 
@@ -438,7 +450,9 @@ class Session:
                 continue
             own = self._local[author]
             known_seq, known_id = self._their_heads.get(author, (0, b""))
-            if (
+            if author in self._went_back:
+                self._went_back.discard(author)
+            elif (
                 known_seq > own.seq
                 or (known_seq == own.seq and known_id == own.id[:ID_SHORT])
                 or self._serving.follows(author)

@@ -79,13 +79,15 @@ class Asking:
             for author, (seq, short_id) in before.lacking.items():
                 self._weigh(author, seq, short_id)
 
-    def take_head(self, head: Head) -> None:
-        """Take a head that the peer names."""
+    def take_head(self, head: Head) -> bool:
+        """Take a head that the peer names; True if it holds less of the chain than before."""
         named = (head.seq, head.short_id)
-        if self.their_heads.get(head.author) == named:
-            return
+        before = self.their_heads.get(head.author)
+        if before == named:
+            return False
         self._remember(head.author, *named)
         self._weigh(head.author, *named)
+        return before is not None and head.seq < before[0]
 
     def take_changes(self, changes: Changes) -> None:
         """Take up to which of its changes the peer has named all."""
@@ -175,6 +177,7 @@ class Asking:
 
     def stop(self, author: bytes) -> None:
         """As `Session.stop`."""
+        self._to_bisect.pop(author, None)
         asked = self._asked.get(author)
         if asked is None:
             self._bisections.pop(author, None)
@@ -187,8 +190,8 @@ class Asking:
         if author in self._bisections or self._finishing:
             return
         if author in self._asked:
-            self._to_bisect.setdefault(author, seq)
             self.stop(author)
+            self._to_bisect[author] = seq
             return
         search = Bisection(seq)
         self._ask(author, search.ask, search.ask)
@@ -198,6 +201,9 @@ class Asking:
         """As `Session.compared`; False if the peer does not hold the head that it named."""
         author = compare.author
         search = self._bisections.get(author)
+        if search is None and not self.is_asking(author):
+            # Stopped while this answer waited: nothing else will tell that it is over.
+            self._events.append(Ended(author, complete=False))
         if search is None or search.ask != compare.record.entry.seq or self._finishing:
             return True
         if not search.told(compare.record, own_id):

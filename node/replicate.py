@@ -38,6 +38,7 @@ from passby.node.net import Network, PeerId, Stream
 from passby.protocol.entry import Record
 from passby.protocol.errors import DamagedError, LocalError, RemoteError
 from passby.protocol.limits import (
+    HEALED_MAX,
     PEERS_HEARD_MAX,
     REDIAL_FIRST_S,
     RUNS_BETWEEN_LOOKS,
@@ -138,7 +139,8 @@ class Replication:
         self._links: dict[PeerId, _Link] = {}
         self._eager: dict[bytes, PeerId] = {}
         self._behind: dict[bytes, _Behind] = {}
-        self._healed: set[bytes] = set()
+        self._healed: dict[bytes, int] = {}
+        """Author -> where its chain ended when its fork was healed: more may be there to fetch."""
         network.handle(SYNC_PROTOCOL, self._serve)
         chains.on_heads(self._heads_changed)
         chains.on_records(self._look_for_debts)
@@ -192,6 +194,8 @@ class Replication:
             await trio.sleep(SYNC_STALL_S)
             for author in list(self._behind):
                 self._look_after(author, trio.current_time())
+            for author in list(self._healed):
+                self._fetch_healed(author)
 
     def _look_after(self, author: bytes, now_s: float) -> None:
         behind = self._behind[author]
@@ -368,14 +372,14 @@ class Replication:
             case Received():
                 link.inlet.put(event)
             case HeadConflict(author=author, seq=seq):
-                if not self._chains.is_frozen(author):
+                # What it was held against may have been given up for what the peer holds.
+                if seq == self._chains.head_seq(author) and not self._chains.is_frozen(author):
                     session.bisect(author, seq)
             case Compare(author=author, record=record):
                 own = self._chains.reader.record_at(author, record.entry.seq)
                 if own is None:
                     session.stop(author)
-                else:
-                    session.compared(event, own.entry.id)
+                session.compared(event, own.entry.id if own is not None else b"")
             case Diverged(record=record):
                 await self._chains.admit((record,), Check.EACH)
                 self._fetch_healed(record.entry.author)
@@ -440,7 +444,9 @@ class Replication:
 
     def _fetch_kept(self, author: bytes) -> None:
         """Fetch the branch that a heal kept: now, or when what is open of the chain is over."""
-        self._healed.add(author)
+        while len(self._healed) >= HEALED_MAX:
+            del self._healed[next(iter(self._healed))]
+        self._healed[author] = self._chains.head_seq(author)
         former = self._links.get(self._eager.pop(author, ""))
         if former is not None:
             # What is open there goes on from the branch that was given up.
@@ -453,8 +459,9 @@ class Replication:
         if author in self._healed:
             if author not in self._eager:
                 self._find_eager(author)
-            if author in self._eager:
-                self._healed.discard(author)
+            # A range that was open may still be taken back by what it brought before the heal.
+            if self._chains.head_seq(author) > self._healed[author]:
+                del self._healed[author]
 
     async def _look_after_bulk(self, _places: Places) -> None:
         self._ask_again(self._chains.sealed)
@@ -480,14 +487,16 @@ class Replication:
 
     def _heads_changed(self, authors: Iterable[bytes]) -> None:
         changed = list(authors)
+        back: set[bytes] = set()
         for author in changed:
             seq = self._chains.head_seq(author)
             if seq < self._numbered.get(author, 0):
+                back.add(author)
                 # What was set aside is lacking again, and was named long ago.
                 self._heard.clear()
             self._numbered[author] = seq
             self._changes.note(author)
         for link in self._links.values():
             for author in changed:
-                link.session.local_changed(author)
+                link.session.local_changed(author, went_back=author in back)
             link.ring()

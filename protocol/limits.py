@@ -92,6 +92,9 @@ RUNS_BETWEEN_LOOKS: Final = 8
 """Runs read from the store between two looks at the network: a few milliseconds."""
 SYNC_STALL_S: Final = 1.0
 """A head that was named and has not come after this is fetched from whoever named it."""
+HEALED_MAX: Final = 1024
+"""Healed chains whose kept branch is looked for each SYNC_STALL_S; the oldest goes first, and
+comes with the next session."""
 SYNC_RETRY_MAX_S: Final = 10
 """The longest pause before sync with a connected peer is tried again."""
 PROOF_ELEMENTS_MAX: Final = 3

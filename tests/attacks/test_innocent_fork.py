@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import trio
+from tests.ledger.people import Person, state
 from tests.node.networks import MemoryMaker, eventually
 from tests.node.street import Household, street
 
 from passby.ledger.draft import Draft
 from passby.ledger.ingest import Check, admit
+from passby.node.net import Stream
+from passby.node.participant import NETWORK_ID
+from passby.node.replicate import SYNC_PROTOCOL
+from passby.protocol.entry import Record, encode_record
+from passby.protocol.messages import (
+    End,
+    FrameReader,
+    Head,
+    Heads,
+    Hello,
+    Kind,
+    Listed,
+    Want,
+    Wants,
+    decode_message,
+    encode_message,
+    frame,
+)
 from passby.protocol.payloads import Stated, encode_payload
 from passby.protocol.statements import Heal
 from passby.protocol.types import EntryType
@@ -50,10 +72,96 @@ async def test_both_halves_of_the_street_come_to_the_kept_branch() -> None:
         more = [await anna.list(name=f"And on {number}") for number in range(3)]
         await eventually(lambda: all(bo.has_lot(lot) for lot in more))
         await eventually(lambda: cleo.participant.chains.reader.record(given_up) is None)
-        # At the latest with the next session.
-        await bo.network.disconnect(cleo.network.peer_id)
-        await bo.join(cleo)
         await eventually(lambda: all(cleo.has_lot(lot) for lot in (kept, *more)))
         assert not cleo.has_lot(given_up)
         for other in (bo, cleo):
             assert other.participant.chains.reader.frozen() == {}
+
+
+class ByHand:
+    """A neighbour that serves what it is asked for, and says the rest when it is told to."""
+
+    def __init__(self, stream: Stream, chains: Sequence[Sequence[Record]]) -> None:
+        self._stream = stream
+        self._chains = {chain[0].entry.author: chain for chain in chains}
+        self._reader = FrameReader()
+        self._next: dict[bytes, int] = {}
+
+    async def say(self, *frames: bytes) -> None:
+        await self._stream.send_all(b"".join(frames))
+
+    def head(self, author: bytes) -> bytes:
+        last = self._chains[author][-1].entry
+        return encode_message(Heads((Head(author, last.seq, last.id[:8]),)))
+
+    def entries(self, author: bytes, first: int, last: int) -> bytes:
+        records = self._chains[author][first - 1 : last]
+        self._next[author] = first + len(records)
+        return frame(Kind.ENTRIES, b"".join(map(encode_record, records)))
+
+    async def wants(self) -> Wants:
+        """Return the next message that asks for something."""
+        with trio.fail_after(60):
+            return await self._wants()
+
+    async def _wants(self) -> Wants:
+        while True:
+            while (taken := self._reader.take()) is not None:
+                if taken[0] == Kind.WANT:
+                    message = decode_message(*taken)
+                    assert isinstance(message, Wants)
+                    return message
+            self._reader.feed(await self._stream.receive_some(self._reader.room))
+
+    async def serve(self, after: bytes) -> None:
+        """Answer what is asked, from when the chain `after` is asked for."""
+        wanted: dict[bytes, Want] = {}
+        waiting = True
+        while True:
+            for want in (await self.wants()).wants:
+                waiting = waiting and want.author != after
+                if not want.takes_back:
+                    wanted[want.author] = want
+                    self._next[want.author] = want.from_seq
+                else:
+                    wanted.pop(want.author, None)
+                    await self.say(encode_message(End(want.author, self._next[want.author])))
+            while wanted and not waiting:
+                author, want = wanted.popitem()
+                await self.say(self.entries(author, want.from_seq, want.to_seq))
+
+
+async def test_a_heal_that_comes_before_a_conflict_is_heeded_does_not_wait() -> None:
+    """The conflict was seen at a seq that is not held any more when it is looked into."""
+    anna = Person("anna")
+    kept, laptop = anna.device("phone"), anna.device("laptop")
+    kept.note()
+    given_up = kept.fork(3)
+    for _ in range(2):
+        kept.note()
+        given_up.note(payload=b"\x81\xa1x\xc0")
+    state(laptop, anna.heal(kept.records[2]))
+    fence = Person("dora").device("phone")
+    async with street(MemoryMaker()) as lane:
+        cleo = await lane.open("cleo")
+        chains = cleo.participant.chains
+        await chains.admit([*given_up.records, kept.records[2]], Check.EACH)
+        assert chains.reader.frozen() == {kept.public: 3}
+        network = lane.maker.node("bo, by hand")
+        async with network.run(), trio.open_nursery() as serving:
+            await network.connect(cleo.address)
+            bo = ByHand(
+                await network.open_stream(cleo.network.peer_id, SYNC_PROTOCOL),
+                [kept.records, laptop.records, fence.records],
+            )
+            hello = Hello(NETWORK_ID, at_ms=cleo.clock())
+            await bo.say(encode_message(hello), bo.head(laptop.public), encode_message(Listed()))
+            await bo.wants()
+            # In one piece: the conflict is noticed before the heal is taken in.
+            await bo.say(
+                bo.entries(laptop.public, 1, 2), bo.head(kept.public), bo.head(fence.public)
+            )
+            serving.start_soon(bo.serve, fence.public)
+            last = kept.records[-1].entry
+            await eventually(lambda: chains.reader.record(last.id) is not None)
+            serving.cancel_scope.cancel()

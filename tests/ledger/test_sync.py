@@ -444,6 +444,40 @@ def test_a_range_stopped_twice_is_taken_back_once() -> None:
     assert b"".join(right.pieces()) == encode_message(Wants((Want(KEYS[0].public, 0, 0),)))
 
 
+def test_a_search_that_is_stopped_while_its_answer_waits_has_ended() -> None:
+    common = chain(KEYS[0], 2)
+    left = Node(chain(KEYS[0], 2, after=common))
+    right = Node(chain(KEYS[0], 2, after=common, payload=b"\x81\xa1x\xc0"))
+    author = KEYS[0].public
+    compared = right.session.compared
+
+    def stopped_meanwhile(compare: Compare, own_id: bytes) -> None:
+        right.session.stop(author)
+        compared(compare, own_id)
+
+    right.session.compared = stopped_meanwhile  # type: ignore[method-assign]  # as if set aside
+    talk(left, right)
+    assert Ended(author, complete=False) in right.seen
+    assert not right.session.is_asking(author)
+
+
+def test_a_head_that_went_back_is_named_and_answered() -> None:
+    common = chain(KEYS[0], 2)
+    author = KEYS[0].public
+    left, right = Node(chain(KEYS[0], 2, after=common)), Node(common)
+    right.fetch = lambda event: None  # type: ignore[method-assign]  # it is frozen here
+    talk(left, right)
+    kept = chain(KEYS[0], 1, after=common, payload=b"\x81\xa1x\xc0")
+    right.append(kept[2:])
+    talk(left, right)
+    assert left.session._their_heads[author][0] == 2
+    left.store.cut(author, 2, "given up")
+    left.heads[author] = Head(2, common[1].entry.id, common[1].entry.at_ms)
+    left.session.local_changed(author, went_back=True)
+    talk(left, right)
+    assert heads(left)[author] == kept[2].entry.id
+
+
 def test_a_head_that_the_peer_does_not_hold_is_its_fault() -> None:
     records = chain(KEYS[0], 4)
     left, right = Node(records), Node(records)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from passby.ledger.chain import Head as LocalHead
 from passby.ledger.sync import TRANSITIONS, Phase, Session
-from passby.ledger.sync_events import Compare, Received
+from passby.ledger.sync_events import Compare, Ended, Received
 from passby.protocol.entry import Body, Record, encode_record, sign
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import SigningKey
@@ -265,6 +265,7 @@ def test_a_bisection_given_up_leaves_the_chain_free_to_be_asked_for() -> None:
     assert not session.is_asking(A)
     assert isinstance(compare, Compare)
     session.compared(compare, b"i" * 32)
+    assert session.next_event() == Ended(A, complete=False)
     session.follow(A, 4)
     (received, *_) = hear(session, entries(4))
     assert isinstance(received, Received)
