@@ -28,6 +28,7 @@ from passby.node.invite import Invite
 from passby.node.mending import mend
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.node.participant import Identity, Participant
+from passby.node.rides import Rides
 from passby.node.storage import SWITCH_INTERVAL_S, Storage, open_storage
 from passby.protocol.errors import LocalError
 from passby.protocol.limits import BOOTSTRAP_RETRY_MAX_S, REDIAL_FIRST_S
@@ -100,6 +101,9 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop)
+            rides = Rides(home.rides_path, participant.market, key.public, machine_clock)
+            rides.on_stop(participant.tell_of_stop)
+            nursery.start_soon(rides.run)
             await nursery.start(participant.run)
             for address in (*config.bootstrap, *join):
                 nursery.start_soon(_join, participant, address)
@@ -107,7 +111,7 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
                 nursery.start_soon(_find_neighbours, participant)
             log.info("up: %s", ", ".join(network.addresses()))
             # Until told to stop; whoever told it over the socket still gets an answer.
-            await _answer(home, config.radius_m, participant, storage, stop)
+            await _answer(home, config.radius_m, participant, storage, rides, stop)
             log.info("stopping")
             nursery.cancel_scope.cancel()
 
@@ -119,11 +123,16 @@ async def _stop_on_signal(stop: trio.Event) -> None:
 
 
 async def _answer(
-    home: Home, radius_m: int, participant: Participant, storage: Storage, stop: trio.Event
+    home: Home,
+    radius_m: int,
+    participant: Participant,
+    storage: Storage,
+    rides: Rides,
+    stop: trio.Event,
 ) -> None:
     """Serve the local API on the home's socket until `stop` is set."""
     path = home.prepare_socket()
-    service = Service(participant, home.path, radius_m, stop.set, lambda: storage.refusal)
+    service = Service(participant, home.path, radius_m, stop.set, lambda: storage.refusal, rides)
     await serve_on(path, make_app(service), stop.wait)
 
 

@@ -11,6 +11,7 @@
       trip               there if the chain does not show whose it is
       passby.db          the chains
       head.guard         how far the own chain has come; left out of backups, see `head_guard`
+      rides.json         0600, own ways of the next hours; no neighbour hears of them
       passby.sock        0600, where the daemon answers
       daemon.lock        held by the daemon while it lives; its process id
       log                what a detached daemon has to say
@@ -233,6 +234,11 @@ class Home:
     def database_path(self) -> Path:
         """Where the chains are."""
         return self.path / "passby.db"
+
+    @property
+    def rides_path(self) -> Path:
+        """The own ways of the next hours."""
+        return self.path / "rides.json"
 
     @property
     def log_path(self) -> Path:

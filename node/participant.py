@@ -27,6 +27,7 @@ from passby.node.market import Market
 from passby.node.names import Names
 from passby.node.net import Network, PeerConnected, PeerDisconnected, PeerId
 from passby.node.replicate import Replication
+from passby.node.rides import Stop
 from passby.node.sealing import Sealing, derived_box_seed
 from passby.protocol.entry import Record
 from passby.protocol.keys import SigningKey, certificate_commitment
@@ -166,6 +167,18 @@ class Participant:
                         "at_ms": body.at_ms,
                     }
                 )
+
+    def tell_of_stop(self, stop: Stop) -> None:
+        """Tell who listens that a lot was listed beside an own way."""
+        self.events.tell(
+            {
+                "kind": "stop",
+                "ride": stop.ride.id,
+                "lot": stop.lot.id.hex(),
+                "detour_s": stop.meeting.detour_s,
+                "passing_ms": stop.meeting.passing_ms,
+            }
+        )
 
     def _tell_of_matches(self, lot: BookLot) -> None:
         self.events.tell(

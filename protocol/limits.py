@@ -261,6 +261,15 @@ MATCHES_MAX: Final = 1_000
 
 WAY_POINTS_MAX: Final = 4096
 """Points of one way, 100 m apart: 400 km; on a longer way they lie farther apart."""
+WAY_FIXES_MAX: Final = 16_384
+"""Fixes of a track that is read: half a day at one each three seconds."""
+RIDES_MAX: Final = 32
+"""Rides planned at once; each new lot is held against every one."""
+RIDE_PLACES_MAX: Final = 16
+"""Places that a ride leads by."""
+RIDE_DETOUR_MAX_S: Final = 2 * 3600
+RIDE_LOTS_MAX: Final = 4096
+"""Lots beside one way that are looked at, at a millisecond each."""
 WISH_CELLS_MAX: Final = 16
 """Requests that one published wish along a way is made of: a hundred kilometres and more."""
 

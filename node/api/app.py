@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from passby.geo.lots import Side
 from passby.node.api.service import Service
+from passby.node.rides import Ride
 from passby.protocol.errors import Exit, LocalError, UsageError
 from passby.protocol.limits import API_BODY_MAX, API_LIST_MAX
 from passby.protocol.units import Unit
@@ -142,6 +143,9 @@ class _Handlers:
             ("POST", "/v1/lots", self.list_lots),
             ("GET", "/v1/book", self.book),
             ("GET", "/v1/matches", self.matches),
+            ("GET", "/v1/rides", self.rides),
+            ("POST", "/v1/rides", self.add_ride),
+            ("POST", "/v1/rides/{id}/stop", self.stop_ride),
             ("POST", "/v1/trades", self.propose),
             ("GET", "/v1/trades", self.trades),
             ("GET", "/v1/trades/{id}", self.trade),
@@ -208,6 +212,15 @@ class _Handlers:
     async def matches(self, request: Request) -> Response:
         lot = request.query_params.get("lot")
         return _json({"matches": self._service.matches(lot, _limit(request, 20))})
+
+    async def rides(self, request: Request) -> Response:
+        return _json({"rides": self._service.rides(_limit(request, 20))})
+
+    async def add_ride(self, request: Request) -> Response:
+        return _json(self._service.add_ride(await _body(request, Ride)))
+
+    async def stop_ride(self, request: Request) -> Response:
+        return _json(self._service.stop_ride(request.path_params["id"]))
 
     async def propose(self, request: Request) -> Response:
         body = await _body(request, _ProposeBody)

@@ -8,8 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
+from passby.geo.categories import parse_category
 from passby.geo.cells import cell_text, topic_cell
 from passby.geo.lots import Side
 from passby.ledger.draft import Draft
@@ -18,6 +20,7 @@ from passby.node.events import Event
 from passby.node.invite import Invite
 from passby.node.listing import draft_of, read_listed
 from passby.node.participant import Participant
+from passby.node.rides import Ride, Rides
 from passby.node.trades import offer_of
 from passby.protocol.entry import Record, encode_record
 from passby.protocol.errors import LocalError, RefusedError, RemoteError, UsageError
@@ -45,6 +48,7 @@ class Service:
         radius_m: how far around the home `book` looks unless told.
         stop: ends the daemon.
         refusal: why own entries cannot be appended, or None.
+        rides: own ways, and the stops beside them.
     """
 
     def __init__(
@@ -54,12 +58,14 @@ class Service:
         radius_m: int,
         stop: Callable[[], None],
         refusal: Callable[[], LocalError | None],
+        rides: Rides,
     ) -> None:
         self._node = participant
         self._home = home
         self._radius_m = radius_m
         self._stop = stop
         self._refusal = refusal
+        self._rides = rides
         self._started_s = trio.current_time()
         self._shown = Shown(
             participant.chains,
@@ -301,6 +307,30 @@ class Service:
         return [self._shown.match(match) for match in self._node.market.matches(lot_id, limit)]
 
     # --- trades ------------------------------------------------------------------------
+
+    # --- passing by ----------------------------------------------------------------------
+
+    def rides(self, limit: int) -> list[Json]:
+        """Return the rides that are not over, each with the stops beside it."""
+        return [self._shown.ride(ride, self._rides, limit) for ride in self._rides.planned()]
+
+    def add_ride(self, ride: Ride) -> Json:
+        """Keep a ride and return it with the stops beside it.
+
+        Raises:
+            LocalError: no way, over, too many, or the disk.
+        """
+        if ride.category is not None:
+            ride = msgspec.structs.replace(ride, category=parse_category(ride.category))
+        return self._shown.ride(self._rides.add(ride), self._rides, API_LIST_MAX)
+
+    def stop_ride(self, ride_id: str) -> Json:
+        """Forget a ride.
+
+        Raises:
+            LocalError: there is none, or several; or the disk.
+        """
+        return {"id": self._rides.stop(ride_id).id}
 
     async def propose(
         self,

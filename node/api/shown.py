@@ -12,6 +12,7 @@ from passby.node.clock import Clock
 from passby.node.desk import Desk
 from passby.node.market import Market
 from passby.node.names import Names
+from passby.node.rides import Ride, Rides
 from passby.node.trades import terms_in
 from passby.protocol.codec import decode
 from passby.protocol.entry import Entry, Record
@@ -80,6 +81,28 @@ class Shown:
             "distance_m": distance_m(self._market.home, lot.cell),
             "gtin": said.gtin if said else lot.gtin,
             "condition": str(lot.condition) if lot.condition else None,
+        }
+
+    def ride(self, ride: Ride, rides: Rides, limit: int) -> Json:
+        """Return a ride with at most `limit` stops beside it, the least detour first."""
+        from_ms, until_ms = rides.times_ms(ride)
+        return {
+            "id": ride.id,
+            "places": [list(place) for place in ride.places],
+            "vehicle": str(ride.vehicle),
+            "from_ms": from_ms,
+            "until_ms": until_ms,
+            "limit_s": ride.limit_s,
+            "category": ride.category,
+            "stops": [
+                {
+                    "lot": self.lot(stop.lot),
+                    "detour_s": stop.meeting.detour_s,
+                    "passing_ms": stop.meeting.passing_ms,
+                    "likelihood": round(stop.meeting.likelihood, 2),
+                }
+                for stop in rides.stops(ride, limit)
+            ],
         }
 
     def match(self, match: Match) -> Json:

@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, str]] = {
     "import": "loading",
     "book": "market",
     "matches": "market",
+    "ride": "riding",
     "propose": "trades",
     "accept": "trades",
     "handover": "trades",

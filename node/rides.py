@@ -1,0 +1,264 @@
+"""Own ways of the next hours, and what lies beside them. Nothing of a way leaves this node.
+
+A ride is matched here, against the cells that lots publish. All that neighbours can learn is
+that this node listens to the topics which the way passes through, as any node there does.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import trio
+from msgspec import Meta
+
+from passby.geo.book import EVERYTHING, subtree_label
+from passby.geo.categories import takes_in
+from passby.geo.corridor import (
+    CIRCUITY,
+    LIKELY,
+    REJOIN_MAX_M,
+    Fix,
+    Meeting,
+    Way,
+    meeting,
+    planned,
+    recorded,
+    stretches,
+)
+from passby.geo.lots import BookLot
+from passby.node.clock import Clock
+from passby.node.market import Market
+from passby.node.private import PrivateFile
+from passby.protocol.errors import RefusedError, UsageError
+from passby.protocol.limits import (
+    EXPIRE_EVERY_S,
+    RIDE_DETOUR_MAX_S,
+    RIDE_LOTS_MAX,
+    RIDE_PLACES_MAX,
+    RIDES_MAX,
+    TOPIC_RESOLUTION,
+    WAY_FIXES_MAX,
+)
+from passby.protocol.payloads import Window
+
+_LOOK_RESOLUTION: Final = 7
+"""A way is looked along in steps of such cells, some 2.4 km wide."""
+_LOOK_SPREAD_M: Final = 1_500
+"""How far from the middle of such a cell the way in it may be."""
+
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+
+
+class Vehicle(StrEnum):
+    """What the way is made with."""
+
+    FOOT = "foot"
+    BICYCLE = "bicycle"
+    CAR = "car"
+
+
+SPEED_KM_H: Final = {Vehicle.FOOT: 5.0, Vehicle.BICYCLE: 15.0, Vehicle.CAR: 30.0}
+"""In a town, stops and all."""
+
+
+class Ride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A way that somebody here is going to make.
+
+    Attributes:
+        id: to name it by; drawn when it is added.
+        places: where it leads, degrees; or empty, with `track`.
+        track: recorded fixes whose way and times it keeps: latitude, longitude, Unix ms.
+        depart_ms: when it begins; a track says so itself.
+        limit_s: the detour that is worth it.
+        category: only lots under it.
+    """
+
+    places: Annotated[tuple[tuple[Latitude, Longitude], ...], Meta(max_length=RIDE_PLACES_MAX)] = ()
+    track: Annotated[
+        tuple[tuple[Latitude, Longitude, int], ...], Meta(max_length=WAY_FIXES_MAX)
+    ] = ()
+    depart_ms: Annotated[int, Meta(ge=0, le=2**48)] = 0
+    vehicle: Vehicle = Vehicle.CAR
+    limit_s: Annotated[int, Meta(ge=0, le=RIDE_DETOUR_MAX_S)] = 300
+    category: Annotated[str, Meta(max_length=120)] | None = None
+    id: Annotated[str, Meta(max_length=8)] = ""
+
+    def way(self) -> Way:
+        """Return its points and times.
+
+        Raises:
+            UsageError: it leads nowhere.
+        """
+        if self.track:
+            fixes: tuple[Fix, ...] = self.track
+            return recorded(fixes)
+        if not self.places:
+            raise UsageError("This ride has no way.", "Name its places with --from and --to.")
+        return planned(self.places, self.depart_ms, SPEED_KM_H[self.vehicle])
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """A lot beside a way, and what stopping for it costs."""
+
+    ride: Ride
+    lot: BookLot
+    meeting: Meeting
+
+
+class Rides:
+    """The rides that are planned or under way, and the stops beside them.
+
+    Args:
+        path: the private file that keeps them; None keeps them in memory.
+        market: whose offers are looked at.
+        me: this device's key; its own lots are no stop.
+        clock: for what is over.
+    """
+
+    def __init__(self, path: Path | None, market: Market, me: bytes, clock: Clock) -> None:
+        self._file: PrivateFile[tuple[Ride, ...]] = PrivateFile(path, tuple[Ride, ...], ())
+        self._market = market
+        self._me = me
+        self._clock = clock
+        self._ways: dict[str, Way] = {}
+        self._on_topics: list[Callable[[frozenset[int]], None]] = []
+        self._on_stop: list[Callable[[Stop], None]] = []
+        self._topics: frozenset[int] = frozenset()
+        market.on_lot(self._heard_lot)
+
+    def on_topics(self, tell: Callable[[frozenset[int]], None]) -> None:
+        """Call `tell` with the topic cells of all ways whenever they change."""
+        self._on_topics.append(tell)
+
+    def on_stop(self, tell: Callable[[Stop], None]) -> None:
+        """Call `tell` with each stop that a newly listed lot makes."""
+        self._on_stop.append(tell)
+
+    async def run(self) -> None:
+        """Let go of rides that are over, until cancelled."""
+        while True:
+            self._look_at_topics()
+            await trio.sleep(EXPIRE_EVERY_S)
+
+    # --- the person's --------------------------------------------------------------------
+
+    def planned(self) -> Sequence[Ride]:
+        """Return the rides that are not over, the next one first.
+
+        Raises:
+            ConfigError: their file cannot be read.
+        """
+        now_ms = self._clock()
+        held = [ride for ride in self._file.read() if self.times_ms(ride)[1] >= now_ms]
+        return sorted(held, key=lambda ride: (self.times_ms(ride), ride.id))
+
+    def add(self, ride: Ride) -> Ride:
+        """Keep a ride; returns it with its id.
+
+        Raises:
+            UsageError: it leads nowhere, or is over.
+            RefusedError: there are RIDES_MAX already.
+            LocalError: the disk.
+        """
+        named = msgspec.structs.replace(ride, id=secrets.token_hex(4))
+        if self.times_ms(named)[1] < self._clock():
+            raise UsageError("This ride is over already.", "Give its time with --at.")
+        held = self.planned()
+        if len(held) >= RIDES_MAX:
+            raise RefusedError(
+                f"{RIDES_MAX} rides are planned already.", "End one: `passby ride --stop ID`."
+            )
+        self._file.write((*held, named))
+        self._look_at_topics()
+        return named
+
+    def stop(self, ride_id: str) -> Ride:
+        """Forget a ride, by its id or the beginning of it.
+
+        Raises:
+            RefusedError: there is none, or several.
+        """
+        held = self.planned()
+        found = [ride for ride in held if ride_id and ride.id.startswith(ride_id)]
+        if len(found) != 1:
+            raise RefusedError(
+                f"{len(found) or 'No'} rides have an id that begins with “{ride_id[:20]}”.",
+                "`passby ride` lists them.",
+            )
+        self._file.write(tuple(ride for ride in held if ride is not found[0]))
+        self._look_at_topics()
+        return found[0]
+
+    def stops(self, ride: Ride, limit: int) -> list[Stop]:
+        """Return the stops beside the ride's way, the least detour first.
+
+        Of lots beside it the RIDE_LOTS_MAX that lie nearest to its beginning are looked at.
+        """
+        speed_km_h = SPEED_KM_H[ride.vehicle]
+        # What is farther costs more than the limit even where the most of the way is left out.
+        reach_m = (ride.limit_s * speed_km_h / 3.6 + REJOIN_MAX_M) / (2 * CIRCUITY)
+        label = EVERYTHING if ride.category is None else subtree_label(ride.category)
+        offers = self._market.offers
+        slots: dict[int, None] = {}
+        for stretch in stretches(self._way(ride), _LOOK_RESOLUTION):
+            near = offers.near([label], stretch.cell, round(reach_m) + _LOOK_SPREAD_M)
+            slots.update(dict.fromkeys(near.tolist()))
+            if len(slots) >= RIDE_LOTS_MAX:
+                break
+        lots = (offers.lot_at(slot) for slot in list(slots)[:RIDE_LOTS_MAX])
+        found = [stop for lot in lots if (stop := self._stop_at(ride, lot)) is not None]
+        found.sort(key=lambda stop: (stop.meeting.detour_s, stop.meeting.passing_ms, stop.lot.id))
+        return found[:limit]
+
+    def times_ms(self, ride: Ride) -> tuple[int, int]:
+        """Return when the ride begins and ends."""
+        at_ms = self._way(ride).at_ms
+        return int(at_ms[0]), int(at_ms[-1])
+
+    # --- within --------------------------------------------------------------------------
+
+    def _heard_lot(self, lot: BookLot) -> None:
+        if lot.id not in self._market.offers or not self._on_stop:
+            return
+        for ride in self.planned():
+            if (stop := self._stop_at(ride, lot)) is not None:
+                for tell in self._on_stop:
+                    tell(stop)
+
+    def _stop_at(self, ride: Ride, lot: BookLot) -> Stop | None:
+        if lot.author == self._me or lot.remaining <= 0:
+            return None
+        if ride.category is not None and not takes_in(ride.category, lot.category):
+            return None
+        window = lot.window or Window(0, lot.until_ms)
+        found = meeting(self._way(ride), lot.cell, window, ride.limit_s, SPEED_KM_H[ride.vehicle])
+        if found is None or found.likelihood < LIKELY:
+            return None
+        return Stop(ride, lot, found)
+
+    def _way(self, ride: Ride) -> Way:
+        way = self._ways.get(ride.id)
+        if way is None:
+            way = ride.way()
+            if ride.id:
+                self._ways[ride.id] = way
+        return way
+
+    def _look_at_topics(self) -> None:
+        rides = self.planned()
+        self._ways = {ride.id: self._way(ride) for ride in rides}
+        topics = frozenset(
+            stretch.cell
+            for ride in rides
+            for stretch in stretches(self._way(ride), TOPIC_RESOLUTION)
+        )
+        if topics != self._topics:
+            self._topics = topics
+            for tell in self._on_topics:
+                tell(topics)
