@@ -134,9 +134,14 @@ class CheckpointReader:
     def witnessed(self, origin: str) -> Held:
         """As `Reader.witnessed`."""
         row = self._one("SELECT size, root, note, at_s FROM witnessed WHERE origin = ?", (origin,))
-        if row is None:
-            return EMPTY
-        size, root, note, at_s = row
+        return EMPTY if row is None else self._held(origin, *row)
+
+    def all_witnessed(self) -> list[tuple[str, Held]]:
+        """As `Reader.all_witnessed`."""
+        rows = self._all("SELECT origin, size, root, note, at_s FROM witnessed ORDER BY origin")
+        return [(origin, self._held(origin, *row)) for origin, *row in rows]
+
+    def _held(self, origin: Any, size: Any, root: Any, note: Any, at_s: Any) -> Held:
         self._expect(int, size, at_s)
         self._expect(bytes, root, note)
         if self._checkpoint(size, root, note).head.origin != origin or len(root) != HASH_BYTES:

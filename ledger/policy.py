@@ -12,15 +12,20 @@ them are false, no two such buyers accept views that differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
-from passby.ledger.checkpoint import SignedCheckpoint, check_chain, cosigned_at
-from passby.ledger.note import KeyKind, VerifierKey, parse_vkey
+from passby.ledger.checkpoint import SignedCheckpoint, chain_key, check_chain, cosigned_at
+from passby.ledger.note import KeyKind, Note, VerifierKey, parse_vkey
 from passby.protocol.errors import ConfigError, RemoteError
-from passby.protocol.limits import COSIGNATURE_AHEAD_MAX_S, POLICY_MAX, POLICY_NAMES_MAX
+from passby.protocol.limits import (
+    COSIGNATURE_AHEAD_MAX_S,
+    NOTE_SIGNATURES_MAX,
+    POLICY_MAX,
+    POLICY_NAMES_MAX,
+)
 
 NONE: Final = "none"
 """The quorum that asks for nobody."""
@@ -40,6 +45,10 @@ class Policy(msgspec.Struct, frozen=True):
     witnesses: dict[str, VerifierKey]
     groups: dict[str, Group]
     quorum: str = NONE
+
+
+NO_POLICY: Final = Policy({}, {})
+"""Asks for nobody."""
 
 
 class Quorum(msgspec.Struct, frozen=True):
@@ -85,6 +94,34 @@ def satisfied(signed: SignedCheckpoint, policy: Policy, now_s: int, since_s: int
         if len(vouching.intersection(group.members)) >= group.k:
             vouching.add(name)
     return Quorum(policy.quorum in vouching, tuple(counted))
+
+
+def sifted(signed: SignedCheckpoint, witnesses: Iterable[VerifierKey]) -> SignedCheckpoint:
+    """Return a chain's checkpoint with its author's line and the newest true one of each witness.
+
+    Others' lines are left out, and false ones with them: anybody may add a line to a note, and a
+    single false one would otherwise spoil what the true ones say.
+
+    Raises:
+        RemoteError: no chain's checkpoint, or not signed by its author.
+    """
+    author = check_chain(signed)
+    text = signed.note.text
+    lines = list(signed.only_by(chain_key(author)).note.signatures)
+    for key in witnesses:
+        dated = [(_dated(Note(text, (line,)), key), line) for line in signed.note.by(key)]
+        newest = max(dated, key=lambda found: found[0], default=None)
+        if newest is not None and newest[0]:
+            lines.append(newest[1])
+    return SignedCheckpoint(signed.head, Note(text, tuple(lines)[:NOTE_SIGNATURES_MAX]))
+
+
+def _dated(note: Note, witness: VerifierKey) -> int:
+    """Return when the witness cosigned, 0 if its line is false."""
+    try:
+        return cosigned_at(note, witness) or 0
+    except RemoteError:
+        return 0
 
 
 def parse_policy(data: bytes) -> Policy:

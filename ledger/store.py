@@ -192,6 +192,9 @@ class Reader(Protocol):
     def witnessed(self, origin: str) -> Held:
         """Return the largest tree of a log that this node cosigned, `witness.EMPTY` if none."""
 
+    def all_witnessed(self) -> list[tuple[str, Held]]:
+        """Return (origin, largest tree that this node cosigned) of every log, by origin."""
+
     def counts(self) -> Counts:
         """Return how much is held."""
 

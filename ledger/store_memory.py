@@ -392,6 +392,10 @@ class MemoryStore:
         """As `Reader.witnessed`."""
         return self._witnessed.get(origin, EMPTY)
 
+    def all_witnessed(self) -> list[tuple[str, Held]]:
+        """As `Reader.all_witnessed`."""
+        return sorted(self._witnessed.items())
+
     def counts(self) -> Counts:
         """As `Reader.counts`."""
         records = [record for chain in self._chains.values() for record in chain]

@@ -26,7 +26,7 @@ from passby.protocol.limits import ADD_CHECKPOINT_MAX, PROOF_HASHES_MAX, WITNESS
 
 COSIGNED: Final = 200
 CONFLICT: Final = 409
-_STATUS_BYTES = 2
+STATUS_BYTES: Final = 2
 
 
 class Cosigned(msgspec.Struct, frozen=True):
@@ -76,7 +76,7 @@ def encode_reply(reply: Reply) -> bytes:
             status, body = int(reason), b""
         case unknown:
             assert_never(unknown)
-    return encode_uvarint(_STATUS_BYTES + len(body)) + status.to_bytes(_STATUS_BYTES, "big") + body
+    return encode_uvarint(STATUS_BYTES + len(body)) + status.to_bytes(STATUS_BYTES, "big") + body
 
 
 def parse_reply(data: bytes) -> Reply:
@@ -85,9 +85,9 @@ def parse_reply(data: bytes) -> Reply:
     Raises:
         RemoteError: not an answer.
     """
-    if not _STATUS_BYTES <= len(data) <= WITNESS_REPLY_MAX:
+    if not STATUS_BYTES <= len(data) <= WITNESS_REPLY_MAX:
         raise RemoteError(Code.TOO_LARGE, f"an answer of {len(data)} bytes from a witness")
-    status, body = int.from_bytes(data[:_STATUS_BYTES], "big"), data[_STATUS_BYTES:]
+    status, body = int.from_bytes(data[:STATUS_BYTES], "big"), data[STATUS_BYTES:]
     if status == COSIGNED:
         return Cosigned(parse_signatures(body))
     if status == CONFLICT:

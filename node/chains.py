@@ -12,10 +12,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from passby.ledger.chain import Append, Breach, Duplicate, Fork, Head, Outcome
+from passby.ledger.checkpoint import SignedCheckpoint
 from passby.ledger.draft import Draft, compose
 from passby.ledger.frames import Places
-from passby.ledger.ingest import Check, View
+from passby.ledger.ingest import Batch, Check, View
+from passby.ledger.proof import Proof
+from passby.ledger.prove import evidence_of
 from passby.ledger.store import Reader, Store
+from passby.ledger.witness import Held
 from passby.node.clock import Clock
 from passby.node.clock_guard import ClockGuard
 from passby.node.writer import Intake, Line
@@ -263,6 +267,51 @@ class Chains:
         await self._storage.call(lambda store: store.erase_payload(entry_id))
         _tell_all(self._on_erased, record.entry)
         return True
+
+    async def keep_checkpoint(self, signed: SignedCheckpoint) -> None:
+        """Keep a checkpoint that agrees with what is held, its lines verified; see `Store`.
+
+        Raises:
+            LocalError: the disk is full or failing.
+        """
+        await self._storage.call(lambda store: store.keep_checkpoint(signed))
+
+    async def swap_witnessed(
+        self, origin: str, held: Held, new: Held, note: Callable[[int], None]
+    ) -> bool:
+        """Store what was cosigned in the place of `held`, durably; False if that stands no more.
+
+        Args:
+            origin: of the log.
+            held: what it was judged by.
+            new: what is to be held.
+            note: told by how much the tree grew, where and when it is stored.
+
+        Raises:
+            LocalError: the disk is full or failing.
+        """
+
+        def swap(store: Store) -> bool:
+            stored = store.witness(origin, held, new)
+            if stored:
+                note(new.size - held.size)
+            return stored
+
+        return await self._storage.call(swap)
+
+    async def keep_proof(self, proof: Proof) -> None:
+        """Keep a proof against an author who is held here, and freeze it.
+
+        Raises:
+            RemoteError: it proves nothing.
+            LocalError: the disk is full or failing.
+        """
+        evidence = evidence_of(proof)
+        if evidence is None or self.head_seq(evidence.author) == 0:
+            return
+        batch = Batch(evidence=[evidence])
+        await self._storage.call(lambda store: store.commit([batch], durable=True))
+        self._freeze(evidence.author, evidence.seq)
 
     def on_erased(self, tell: Callable[[Entry], None]) -> None:
         """Call `tell` with an entry whose payload was just erased."""

@@ -41,6 +41,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listen: Annotated[tuple[Listening, ...], Meta(max_length=16)] = (f"/ip4/0.0.0.0/tcp/{PORT}",)
     bootstrap: Annotated[tuple[Address, ...], Meta(max_length=BOOTSTRAP_MAX)] = ()
     mdns: bool = True
+    witness: bool = True
     radius_m: Annotated[int, Meta(ge=0, le=20_000_000)] = DEFAULT_RADIUS_M
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "EUR"
     measure: Annotated[str, Meta(pattern=r"^(us|imperial)$")] | None = None
@@ -54,6 +55,7 @@ KEYS: Final[dict[str, str]] = {
     "listen": "where neighbours reach this node, as multiaddresses",
     "bootstrap": "whom to call at the start, as multiaddresses ending in /p2p/...",
     "mdns": "find neighbours on the home network",
+    "witness": "cosign the checkpoints of neighbours' chains",
     "radius_m": "how far a lot is worth the way, metres",
     "currency": "of a price typed without one, ISO 4217",
     "measure": "what a quart is: us or imperial; asked when first needed",
@@ -68,6 +70,7 @@ _ALLOWED: Final[dict[str, str]] = {
     "listen": 'a list such as ["/ip4/0.0.0.0/tcp/4411"]',
     "bootstrap": 'a list such as ["/ip4/192.0.2.1/tcp/4411/p2p/12D3..."]',
     "mdns": "true or false",
+    "witness": "true or false",
     "radius_m": "a whole number of metres, 0 to 20000000",
     "currency": "three capital letters, as in EUR",
     "measure": '"us" or "imperial"',

@@ -12,7 +12,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 
 import structlog
 import trio
@@ -28,8 +29,10 @@ from passby.node.invite import Invite
 from passby.node.mending import mend
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.node.participant import Identity, Participant
+from passby.node.policy_file import PolicyFile
 from passby.node.rides import Rides
 from passby.node.storage import SWITCH_INTERVAL_S, Storage, open_storage
+from passby.node.witness_key import WitnessGuard
 from passby.protocol.errors import LocalError
 from passby.protocol.limits import BOOTSTRAP_RETRY_MAX_S, REDIAL_FIRST_S
 from passby.protocol.topics import topic_for
@@ -84,21 +87,36 @@ def _first(group: BaseExceptionGroup[LocalError]) -> LocalError:
 async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> None:
     config = home.config()
     key = home.ledger_key()
-    identity = Identity(
-        key,
-        config.name,
-        home.certificate,
-        home.certificate_salt,
-        hashlib.blake2b(home.ledger_seed, person=b"passby codes").digest()[:32],
-        home.is_trip,
-        home.box_seed,
-    )
+    policy = PolicyFile(home.policy_path)
+    # What is wrong in it is said now, and not when a trade waits.
+    policy()
     network = Libp2pNetwork(home.transport_seed, list(listen or config.listen))
     stop = trio.Event()
-    async with open_storage(home.database_path, key.public) as storage:
-        participant = Participant(
-            identity, parse_cell(config.cell), storage, network, machine_clock, os.urandom
+    async with (
+        open_storage(home.database_path, key.public) as storage,
+        _witness_guard(home, storage) as guard,
+    ):
+        identity = Identity(
+            key,
+            config.name,
+            home.certificate,
+            home.certificate_salt,
+            hashlib.blake2b(home.ledger_seed, person=b"passby codes").digest()[:32],
+            home.is_trip,
+            home.box_seed,
+            guard.seed,
         )
+        participant = Participant(
+            identity,
+            parse_cell(config.cell),
+            storage,
+            network,
+            machine_clock,
+            os.urandom,
+            policy=policy,
+            note_cosigned=guard.note,
+        )
+        participant.witnessing.is_on = config.witness
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop)
             rides = Rides(home.rides_path, participant.market, key.public, machine_clock)
@@ -114,6 +132,12 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
             await _answer(home, config.radius_m, participant, storage, rides, stop)
             log.info("stopping")
             nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _witness_guard(home: Home, storage: Storage) -> AsyncIterator[WitnessGuard]:
+    with closing(WitnessGuard(home, (held for _, held in storage.reader.all_witnessed()))) as guard:
+        yield guard
 
 
 async def _stop_on_signal(stop: trio.Event) -> None:

@@ -67,16 +67,25 @@ class Desk:
             needs to be stored and a restart forgets none.
         salt: gives so many random bytes.
         sealing: seals the words that go with a step to the parties.
+        may_confirm: whether enough vouches for what the listers of a trade have reserved; asked
+            again whenever `look` is called.
     """
 
     def __init__(
-        self, chains: Chains, clock: Clock, code_key: bytes, salt: Salt, sealing: Sealing
+        self,
+        chains: Chains,
+        clock: Clock,
+        code_key: bytes,
+        salt: Salt,
+        sealing: Sealing,
+        may_confirm: Callable[[Trade], bool] = lambda _trade: True,
     ) -> None:
         self._chains = chains
         self._clock = clock
         self._code_key = code_key
         self._salt = salt
         self._sealing = sealing
+        self._may_confirm = may_confirm
         self._bell = trio.Event()
         self._open: dict[bytes, None] = {}
         """Trades in which this device has written something that may bind it."""
@@ -338,6 +347,10 @@ class Desk:
             with trio.move_on_after(DESK_CHECK_S if self._open or self._asked else float("inf")):
                 await self._bell.wait()
 
+    def look(self) -> None:
+        """Look at the trades at once, and not only when the next deadline is looked at."""
+        self._bell.set()
+
     def _heard(self, records: Sequence[Record]) -> None:
         # One look at each trade, however many entries of it a frame brings.
         heard: dict[bytes, bool] = {}
@@ -411,6 +424,8 @@ class Desk:
     async def _take_a_step(self, trade: Trade) -> bool:
         for step in turns(trade, self._clock()):
             if step.party != self.me or binds_too_long(trade, step):
+                continue
+            if step.type == EntryType.CONFIRM and not self._may_confirm(trade):
                 continue
             if step.automatic:
                 await self._take(trade, step)

@@ -8,13 +8,13 @@ sender's bucket, then the signature; only what no honest node would pass on is c
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import assert_never
 
 import trio
 
 from passby.ledger.ingest import Check
+from passby.node.buckets import Bucket, Buckets
 from passby.node.chains import Chains
 from passby.node.clock import Clock
 from passby.node.net import GossipVerdict, Network, PeerId
@@ -36,27 +36,6 @@ from passby.protocol.types import GOSSIPED_TYPES, PLACED_TYPES
 log = logging.getLogger(__name__)
 
 
-class Bucket:
-    """A token bucket: `rate_per_s` on average, `burst` at once."""
-
-    __slots__ = ("_at_s", "_burst", "_rate_per_s", "_tokens")
-
-    def __init__(self, rate_per_s: float, burst: float, now_s: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
-        self._tokens = burst
-        self._at_s = now_s
-
-    def take(self, now_s: float) -> bool:
-        """Take a token if there is one."""
-        self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._rate_per_s)
-        self._at_s = now_s
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
-
-
 class Gossip:
     """Publishes own news and admits others'.
 
@@ -74,7 +53,7 @@ class Gossip:
         self._chains = chains
         self._clock = clock
         self._topics = tuple(topics)
-        self._peers: OrderedDict[PeerId, Bucket] = OrderedDict()
+        self._peers = Buckets(GOSSIP_PEER_RATE_PER_S, GOSSIP_PEER_BURST, GOSSIP_PEERS_METERED_MAX)
         self._admit_to, self._to_admit = trio.open_memory_channel[Sequence[Record]](
             GOSSIP_ADMIT_QUEUE_MAX
         )
@@ -148,7 +127,7 @@ class Gossip:
                 pass
             case _:
                 assert_never(verdict)
-        if not self._bucket(peer).take(trio.current_time()):
+        if not self._peers.take(peer, trio.current_time()):
             return GossipVerdict.IGNORE
         fresh = [record for record in records if not self._holds(record)]
         if not fresh:
@@ -180,15 +159,6 @@ class Gossip:
             return True
         lacks = held.payload is None and record.payload is not None
         return held.entry.id == record.entry.id and not lacks
-
-    def _bucket(self, peer: PeerId) -> Bucket:
-        bucket = self._peers.get(peer)
-        if bucket is None:
-            if len(self._peers) >= GOSSIP_PEERS_METERED_MAX:
-                self._peers.popitem(last=False)
-            bucket = Bucket(GOSSIP_PEER_RATE_PER_S, GOSSIP_PEER_BURST, trio.current_time())
-            self._peers[peer] = bucket
-        return bucket
 
     async def _admit(self) -> None:
         async for records in self._to_admit:

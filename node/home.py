@@ -6,12 +6,15 @@
         ledger.key       0600, the seed of the device's chain, hex
         transport.key    0600, the seed of the device's name on the network, hex
         box.key          0600, the seed of the key to which others seal words, hex
+        witness.key      0600, the seed of the key that cosigns checkpoints, hex
       certificate        salt[16] and the person root's word for the ledger key
       person             0600, that root's public key, hex, where its word is still awaited
       trip               there if the chain does not show whose it is
       passby.db          the chains
+      policy.txt         whose cosignatures the trades of this node need; nobody's without it
       head.guard         how far the own chain has come; left out of backups, see `head_guard`
       rides.json         0600, own ways of the next hours; no neighbour hears of them
+      witness.guard      how much was cosigned; left out likewise, see `witness_key`
       passby.sock        0600, where the daemon answers
       daemon.lock        held by the daemon while it lives; its process id
       log                what a detached daemon has to say
@@ -241,6 +244,16 @@ class Home:
         return self.path / "rides.json"
 
     @property
+    def policy_path(self) -> Path:
+        """Where it may say whose cosignatures are needed."""
+        return self.path / "policy.txt"
+
+    @property
+    def witness_guard_path(self) -> Path:
+        """What knows how much was cosigned."""
+        return self.path / "witness.guard"
+
+    @property
     def log_path(self) -> Path:
         """Where a detached daemon writes."""
         return self.path / "log"
@@ -313,16 +326,26 @@ class Home:
             DamagedError: the key file is not what was written.
             LocalError: it cannot be written.
         """
-        import secrets
-
         path = self.path / "keys" / "box.key"
-        if not _exists(path):
-            try:
-                write_private(path, secrets.token_hex(SEED_BYTES).encode() + b"\n")
-            except OSError as error:
-                raise LocalError(f"{path} cannot be written: {error.strerror}.") from error
-        _check_private(path)
-        return _read_seed(path)
+        return _read_private_seed(path) if _exists(path) else _new_seed(path)
+
+    @property
+    def witness_seed(self) -> bytes | None:
+        """The 32 bytes behind the key that cosigns others' checkpoints; None where none is made.
+
+        Raises:
+            DamagedError: the key file is not what was written.
+        """
+        path = self.path / "keys" / "witness.key"
+        return _read_private_seed(path) if _exists(path) else None
+
+    def renew_witness_seed(self) -> bytes:
+        """Take a new witness key, for good, and return its seed.
+
+        Raises:
+            LocalError: it cannot be written.
+        """
+        return _new_seed(self.path / "keys" / "witness.key")
 
     def ledger_key(self) -> SigningKey:
         """Return the key that signs the device's entries.
@@ -517,4 +540,20 @@ def _read_seed(path: Path) -> bytes:
         seed = b""
     if len(seed) != SEED_BYTES:
         raise DamagedError(f"{path} does not hold a key.", _FROM_BACKUP)
+    return seed
+
+
+def _read_private_seed(path: Path) -> bytes:
+    _check_private(path)
+    return _read_seed(path)
+
+
+def _new_seed(path: Path) -> bytes:
+    import secrets
+
+    seed = secrets.token_bytes(SEED_BYTES)
+    try:
+        write_private(path, seed.hex().encode() + b"\n")
+    except OSError as error:
+        raise LocalError(f"{path} cannot be written: {error.strerror}.") from error
     return seed

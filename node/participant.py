@@ -16,8 +16,11 @@ import trio
 
 from passby.geo.lots import BookLot, Side
 from passby.geo.rings import topics_around
+from passby.ledger.checkpoint import WitnessKey
 from passby.ledger.draft import Draft
+from passby.ledger.policy import NO_POLICY, Policy
 from passby.node.chains import Chains, Storage
+from passby.node.checkpoints import Checkpoints
 from passby.node.clock import Clock
 from passby.node.desk import Desk
 from passby.node.events import Events
@@ -26,9 +29,12 @@ from passby.node.head_guard import RestoredError
 from passby.node.market import Market
 from passby.node.names import Names
 from passby.node.net import Network, PeerConnected, PeerDisconnected, PeerId
+from passby.node.quorum import Quorum
 from passby.node.replicate import Replication
 from passby.node.rides import Stop
 from passby.node.sealing import Sealing, derived_box_seed
+from passby.node.witness_key import derived_witness_seed
+from passby.node.witnessing import Witnessing
 from passby.protocol.entry import Record
 from passby.protocol.keys import SigningKey, certificate_commitment
 from passby.protocol.payloads import Genesis, encode_payload
@@ -51,6 +57,13 @@ class Identity:
     code_key: bytes
     trip: bool = False
     box_seed: bytes | None = None
+    witness_seed: bytes | None = None
+
+    @property
+    def witness(self) -> WitnessKey:
+        """The key by which this device cosigns others' checkpoints, and signs nothing else."""
+        seed = self.witness_seed or derived_witness_seed(self.code_key)
+        return WitnessKey(SigningKey(seed))
 
     @property
     def box(self) -> BoxKey:
@@ -79,6 +92,8 @@ class Participant:
         clock: for everything.
         salt: gives so many random bytes.
         network_id: tells networks apart.
+        policy: gives whose cosignatures this node's trades need; nobody's unless told.
+        note_cosigned: told by how much the trees cosigned here have grown; see `WitnessGuard`.
     """
 
     def __init__(
@@ -90,6 +105,8 @@ class Participant:
         clock: Clock,
         salt: Callable[[int], bytes],
         network_id: bytes = NETWORK_ID,
+        policy: Callable[[], Policy] = lambda: NO_POLICY,
+        note_cosigned: Callable[[int], None] = lambda _gained: None,
     ) -> None:
         self.identity = identity
         self.clock = clock
@@ -99,7 +116,15 @@ class Participant:
         self.names = Names(self.chains)
         self.market = Market(self.chains, clock, home)
         self.sealing = Sealing(self.chains, identity.box, salt)
-        self.desk = Desk(self.chains, clock, identity.code_key, salt, self.sealing)
+        self.checkpoints = Checkpoints(self.chains, identity.key)
+        self.witnessing = Witnessing(
+            network, self.chains, self.checkpoints, identity.witness, note_cosigned
+        )
+        self.quorum = Quorum(network, self.chains, self.checkpoints, self.witnessing, policy)
+        self.desk = Desk(
+            self.chains, clock, identity.code_key, salt, self.sealing, self.quorum.allows
+        )
+        self.quorum.on_reached(self.desk.look)
         self.gossip = Gossip(network, self.chains, clock, topics_around(home))
         self.replication = Replication(network, self.chains, network_id)
         self._keeping: dict[PeerId, trio.CancelScope] = {}
@@ -123,6 +148,7 @@ class Participant:
             nursery.start_soon(self.gossip.run)
             nursery.start_soon(self.replication.watch)
             nursery.start_soon(self.desk.run)
+            nursery.start_soon(self.quorum.run)
             nursery.start_soon(self._follow_peers, nursery)
             task_status.started()
 

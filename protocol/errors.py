@@ -17,6 +17,8 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     NOT_RUNNING = 3
+    NO_QUORUM = 3
+    """Out of reach as well: too few witnesses have cosigned. An audit's 3 means the like."""
     REFUSED = 4
     AUDIT_USAGE = 64
     """An audit's 2 means that local data are corrupt, so its misuse has another code."""

@@ -130,6 +130,34 @@ POLICY_MAX: Final = 64 * 1024
 """Bytes of a policy file: a hundred witnesses with their comments."""
 POLICY_NAMES_MAX: Final = 256
 """Witnesses and groups of one policy; C2SP asks for room for 32 of each."""
+CHECKPOINT_QUESTION_MAX: Final = 128
+"""One question about checkpoints: an origin of 79 bytes, a size of ten."""
+CHECKPOINT_ANSWER_MAX: Final = 16 * 1024
+"""A checkpoint with NOTE_SIGNATURES_MAX lines of ours, or a key."""
+WITNESS_PEER_RATE_PER_S: Final = 5
+"""Requests and questions a peer may bring each second; an answer costs up to 5 ms."""
+WITNESS_PEER_BURST: Final = 50
+"""A trade of six lots asks a witness two or three times for each."""
+WITNESS_PEERS_METERED_MAX: Final = 1024
+"""Buckets kept, one per peer; the oldest goes first, and its peer starts afresh."""
+WITNESS_STREAMS_PER_PEER_MAX: Final = 4
+"""Requests of one peer that are read at once: 540 kB."""
+WITNESS_TRIES_MAX: Final = 8
+"""Looks at what is stored for a chain; each further one means that another was faster."""
+ASK_WITHIN_S: Final = 10
+"""One request and its answer, at either end: a round trip, a sync to disk."""
+ADD_TRIES_MAX: Final = 6
+"""Requests to one witness in a row: two to agree on a size, and a second for sync."""
+QUORUM_RETRY_FIRST_S: Final = 0.25
+"""The first pause before witnesses are asked again: sync has mostly brought the entries by then."""
+QUORUM_RETRY_MAX_S: Final = 5
+"""The longest pause before witnesses are asked again, until the trade must be committed."""
+QUORUM_CHAINS_MAX: Final = 256
+"""Chains for which cosignatures are gathered at once; other trades wait for their turn."""
+WITNESS_KNOWN_S: Final = 60
+"""How long a peer's word about its witness key is good."""
+FRESH_WITHIN_S: Final = 120
+"""Before paying in advance: how old a cosignature may be, which is how far clocks may differ."""
 
 # --- network ---------------------------------------------------------------------------
 STREAM_READ_MAX: Final = 64 * 1024

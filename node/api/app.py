@@ -104,6 +104,10 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     statement: str
 
 
+class _Witness(msgspec.Struct, forbid_unknown_fields=True):
+    on: bool
+
+
 class _Lots(msgspec.Struct, forbid_unknown_fields=True):
     lots: list[dict[str, Any]]
 
@@ -150,6 +154,8 @@ class _Handlers:
             ("GET", "/v1/trades", self.trades),
             ("GET", "/v1/trades/{id}", self.trade),
             ("POST", "/v1/trades/{id}/{step}", self.step),
+            ("GET", "/v1/witnesses", self.witnesses),
+            ("POST", "/v1/witness", self.witness),
             ("GET", "/v1/ledger/heads", self.heads),
             ("GET", "/v1/ledger/log", self.log),
             ("GET", "/v1/ledger/entries/{id}", self.entry),
@@ -255,13 +261,22 @@ class _Handlers:
                 return _json(await self._service.receive(trade, body.amount))
             case "paid":
                 return _json(await self._service.paid(trade, body.amount_minor))
+            case "check":
+                return _json(await self._service.check(trade))
             case "cancel":
                 return _json(await self._service.cancel(trade, body.reason))
             case _:
                 raise UsageError(
                     f"“{step}” is no step of a trade.",
-                    "The steps are accept, handover, receive, paid and cancel.",
+                    "The steps are accept, handover, receive, paid, check and cancel.",
                 )
+
+    async def witnesses(self, _request: Request) -> Response:
+        return _json(await self._service.witnesses.show())
+
+    async def witness(self, request: Request) -> Response:
+        body = await _body(request, _Witness)
+        return _json(self._service.witnesses.turn(on=body.on))
 
     async def heads(self, _request: Request) -> Response:
         return _json({"heads": self._service.heads()})

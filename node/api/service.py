@@ -16,6 +16,7 @@ from passby.geo.cells import cell_text, topic_cell
 from passby.geo.lots import Side
 from passby.ledger.draft import Draft
 from passby.node.api.shown import Json, Shown
+from passby.node.api.witnesses import Witnesses
 from passby.node.events import Event
 from passby.node.invite import Invite
 from passby.node.listing import draft_of, read_listed
@@ -73,7 +74,9 @@ class Service:
             participant.desk,
             participant.names,
             participant.clock,
+            participant.quorum.cover,
         )
+        self.witnesses = Witnesses(participant)
 
     # --- the node ----------------------------------------------------------------------
 
@@ -407,6 +410,10 @@ class Service:
     async def cancel(self, trade: str, reason: str | None) -> Json:
         """Leave a trade."""
         return self._shown.trade(await self._node.desk.cancel(self._id(trade), reason))
+
+    async def check(self, trade: str) -> Json:
+        """Ask the witnesses before something is paid in advance."""
+        return self._shown.trade(await self.witnesses.check(self._id(trade)))
 
     # --- ledger ------------------------------------------------------------------------
 

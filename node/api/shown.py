@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from passby.geo.cells import cell_text, distance_m
@@ -12,15 +13,16 @@ from passby.node.clock import Clock
 from passby.node.desk import Desk
 from passby.node.market import Market
 from passby.node.names import Names
+from passby.node.quorum import Cover
 from passby.node.rides import Ride, Rides
 from passby.node.trades import terms_in
 from passby.protocol.codec import decode
 from passby.protocol.entry import Entry, Record
-from passby.protocol.errors import RemoteError
+from passby.protocol.errors import LocalError, RemoteError
 from passby.protocol.limits import AMOUNT_MAX, PAYLOAD_MAX
 from passby.protocol.payloads import Offer, Request, decode_payload
 from passby.protocol.price import Price
-from passby.protocol.trade import Leg, Trade
+from passby.protocol.trade import Leg, State, Trade
 from passby.protocol.turns import Step, turns
 from passby.protocol.types import EntryType
 
@@ -40,8 +42,15 @@ class Shown:
     """Turns what the node holds into plain values."""
 
     def __init__(
-        self, chains: Chains, market: Market, desk: Desk, names: Names, clock: Clock
+        self,
+        chains: Chains,
+        market: Market,
+        desk: Desk,
+        names: Names,
+        clock: Clock,
+        cover: Callable[[Trade], Cover | None] = lambda _trade: None,
     ) -> None:
+        self._cover = cover
         self._chains = chains
         self._market = market
         self._desk = desk
@@ -166,10 +175,28 @@ class Shown:
                 if step.party != me and step.type not in (EntryType.CANCEL, EntryType.RELEASE)
             ],
             "code": self._desk.code(trade),
+            "witnesses": self._witnesses(trade),
         }
         if entries:
             shown["entries"] = self._entries(trade)
         return shown
+
+    def _witnesses(self, trade: Trade) -> Json | None:
+        """Return who vouches for what was set aside for this device, where it asks for that."""
+        if trade.taker != self._chains.author or trade.state is not State.RESERVED:
+            return None
+        try:
+            cover = self._cover(trade)
+        except LocalError as error:
+            return {"reached": False, "cosigned": [], "lacking": [], "why": error.message}
+        if cover is None:
+            return None
+        return {
+            "reached": cover.reached,
+            "cosigned": list(cover.cosigned),
+            "lacking": list(cover.lacking),
+            "why": cover.why,
+        }
 
     def _role(self, trade: Trade) -> str:
         me = self._chains.author

@@ -43,6 +43,8 @@ COMMANDS: Final[dict[str, str]] = {
     "receive": "trades",
     "cancel": "trades",
     "trade": "trades",
+    "witness": "witnesses",
+    "policy": "witnesses",
     "ledger": "chains",
     "audit": "auditing",
     "erase": "erasing",

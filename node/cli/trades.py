@@ -182,6 +182,20 @@ def trade_show(session: Session, *, trade: str) -> None:
     _tell(session, session.get(f"/v1/trades/{session.identity(trade)}"))
 
 
+@trade_command.add("check", "passby trade check 5c77aa01")
+@click.argument("trade")
+def trade_check(session: Session, *, trade: str) -> None:
+    """Ask the witnesses once more, before you pay in advance. Exit code 3 where too few vouch."""
+    after = session.post(f"/v1/trades/{session.identity(trade)}/check")
+    session.out(
+        after,
+        lambda: [
+            *_trade_lines(session, after),
+            "Enough witnesses have just cosigned that this still stands.",
+        ],
+    )
+
+
 _WAYS_OUT = frozenset({"cancel", "release"})
 """Steps that one may take, and that nobody waits for."""
 _STEPS = {
@@ -269,6 +283,8 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
         pairs.append(
             ("waits for", f"{show.who(wait.get('name'), wait['party'])} {_step(trade, wait)}{by}")
         )
+    if (vouched := trade.get("witnesses")) is not None:
+        pairs.append(("witnesses", _vouched(vouched)))
     if trade.get("code"):
         pairs.append(("your code", click.style(clean(trade["code"]), bold=True)))
         pairs.append(("", "say it when you have the goods in your hands, not before"))
@@ -284,6 +300,15 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
             + (f": {clean(entry['text'])}" if entry.get("text") else "")
         )
     return lines
+
+
+def _vouched(vouched: dict[str, Any]) -> str:
+    """Return who has cosigned what was set aside, and who is lacking."""
+    cosigned, lacking = vouched["cosigned"], vouched["lacking"]
+    said = f"{len(cosigned)} of {len(cosigned) + len(lacking)} have cosigned"
+    if lacking:
+        said += f"; lacking: {', '.join(map(clean, lacking))}"
+    return said + (f" ({clean(vouched['why'])})" if vouched["why"] else "")
 
 
 def _size(leg: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import trio
 from tests.node.networks import Maker, eventually
 
 from passby.geo.cells import cell_at
+from passby.ledger.policy import NO_POLICY
 from passby.ledger.store_memory import MemoryStore
 from passby.node.clock import machine_clock
 from passby.node.head_guard import begin
@@ -65,6 +66,7 @@ class Household:
         self.store = MemoryStore()
         self.clock = street.clock
         self.address = ""
+        self.policy = NO_POLICY
 
     async def start(self) -> None:
         """Take part, with whatever the store holds."""
@@ -97,7 +99,14 @@ class Household:
                 )
             )
             self.participant = Participant(
-                identity, self.home, storage, self.network, self.clock, os.urandom, self.network_id
+                identity,
+                self.home,
+                storage,
+                self.network,
+                self.clock,
+                os.urandom,
+                self.network_id,
+                lambda: self.policy,
             )
             await self.participant.run(task_status=task_status)
 
