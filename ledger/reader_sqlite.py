@@ -386,6 +386,23 @@ class SqliteReader(CheckpointReader):
             found[place & SEQ_MASK] = vouched, bool(stands)
         return found
 
+    def spoken(self, author: bytes) -> dict[int, int]:
+        """As `Reader.spoken`."""
+        rows = self._all(
+            "SELECT cell, at_ms FROM spoken"
+            " WHERE author = (SELECT number FROM authors WHERE key = ?) ORDER BY cell",
+            (author,),
+        )
+        return dict(rows)
+
+    def spoken_since(self, number: int) -> list[tuple[int, bytes, int]]:
+        """As `Reader.spoken_since`."""
+        return self._all(
+            "SELECT s.number, a.key, s.cell FROM spoken s JOIN authors a ON a.number = s.author"
+            " WHERE s.number > ? ORDER BY s.number",
+            (number,),
+        )
+
     def footprint(self, author: bytes) -> Footprint:
         """As `Reader.footprint`."""
         rows = self._of_chain(

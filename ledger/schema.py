@@ -2,8 +2,8 @@
 
 Authors are numbered, and an entry's place is `number << 32 | seq`: one integer key gives the
 order of every chain and the uniqueness of (author, seq) without a second index. An id is
-looked up by its first eight bytes in an index that need not be unique. Lots, reserves,
-requests, proposes, trades and vouches are folds that `SqliteStore.rebuild` makes again.
+looked up by its first eight bytes in an index that need not be unique. Lots, reserves, requests,
+proposes, trades, vouches and cells spoken in are folds that `SqliteStore.rebuild` makes again.
 """
 
 from __future__ import annotations
@@ -189,14 +189,31 @@ def m006_checkpoints(db: Database) -> None:
     db.execute("ALTER TABLE lots ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0")
 
 
+@migrations()
+def m007_spoken(db: Database) -> None:
+    """In which topic cells each author speaks, and what is awaited to know it."""
+    # Numbers are never given twice: whoever has read up to one goes on behind it.
+    db.execute(
+        "CREATE TABLE spoken (number INTEGER PRIMARY KEY AUTOINCREMENT, author INTEGER NOT NULL,"
+        " cell INTEGER NOT NULL, at_ms INTEGER NOT NULL, UNIQUE (author, cell)) STRICT"
+    )
+    db.execute(
+        "CREATE TABLE awaited (id8 INTEGER, author INTEGER, at_ms INTEGER NOT NULL,"
+        " PRIMARY KEY (id8, author)) STRICT, WITHOUT ROWID"
+    )
+    db.execute("CREATE INDEX awaited_by ON awaited (author)")
+
+
 FOLDS: Final = ("lots", "reserves", "requests", "proposes", "trades", "vouches")
 """Tables that are made again from the entries, by place."""
-VERSION: Final = 6
+VERSION: Final = 7
 """What `user_version` holds once every migration is applied."""
 
 
 def open_writer(path: Path) -> Connection:
     """Open or make the database at `path` and bring its tables up to date.
+
+    Where `is_fresh` then says so, make the folds again, and `finish`.
 
     Raises:
         DamagedError: not a database, or one with broken pages.
@@ -219,13 +236,24 @@ def open_writer(path: Path) -> Connection:
             if _number(connection, "user_version") < VERSION:
                 migrations.apply(Database(connection))
                 connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-                # Written last: a crash before it only means that the migrations, each of
-                # which is a transaction with its own mark, are looked through again.
-                connection.execute(f"PRAGMA user_version={VERSION}")
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def is_fresh(connection: Connection) -> bool:
+    """Tell whether tables were added since the database was last `finish`ed, or it is new."""
+    return _number(connection, "user_version") < VERSION
+
+
+def finish(connection: Connection) -> None:
+    """Mark the database as up to date, its folds made.
+
+    A crash before it only means that the migrations, each of which is a transaction with its own
+    mark, are looked through again, and the folds made again.
+    """
+    connection.execute(f"PRAGMA user_version={VERSION}")
 
 
 def open_reader(path: Path) -> Connection:

@@ -168,6 +168,16 @@ class Reader(Protocol):
     def vouched_by(self, author: bytes) -> list[bytes]:
         """Return for whom the author vouches, in the order of the vouches that stand."""
 
+    def spoken(self, author: bytes) -> dict[int, int]:
+        """Return topic cell -> when the author last spoke there, Unix milliseconds; see `spoken`.
+
+        The SPOKEN_CELLS_MAX latest. What others' entries lent it stays when those are let go of,
+        until `rebuild`.
+        """
+
+    def spoken_since(self, number: int) -> list[tuple[int, bytes, int]]:
+        """Return (number, author, cell) of what came to `spoken` after `number`, 0 for all."""
+
     def footprint(self, author: bytes) -> Footprint:
         """Return what is held of the author's chain comes to."""
 
@@ -273,7 +283,7 @@ class Store(Reader, Protocol):
         """
 
     def rebuild(self) -> None:
-        """Make lots, reserves, trades and vouches again from the records."""
+        """Make lots, reserves, trades, vouches and cells spoken in again from the records."""
 
 
 def concerned(batch: Batch, roots: Roots) -> list[bytes]:

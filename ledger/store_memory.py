@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.checkpoint import SignedCheckpoint, author_of
 from passby.ledger.ingest import Batch, View
+from passby.ledger.spoken import SpokenCells
 from passby.ledger.standing import Device, Roots, Standing, devices_of, stands_among, statement_in
 from passby.ledger.store import (
     ABANDONED,
@@ -50,6 +51,7 @@ class MemoryStore:
         self._vouches: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
         self._checkpoints: dict[bytes, SignedCheckpoint] = {}
         self._witnessed: dict[str, Held] = {}
+        self._spoken = SpokenCells(self._entry)
         self._roots = Roots(
             (), lambda author: self.record_at(author, 1), self._evidence.get, self._entries_from
         )
@@ -152,6 +154,11 @@ class MemoryStore:
         if checked:
             self._checked.setdefault(entry.author, set()).add(entry.seq)
         self._index(record)
+        self._spoken.take(entry)
+
+    def _entry(self, entry_id: bytes) -> Entry | None:
+        record = self.record(entry_id)
+        return record.entry if record is not None else None
 
     def _index(self, record: Record) -> None:
         body = record.entry.body
@@ -210,7 +217,10 @@ class MemoryStore:
         if not chain:
             self._chains.pop(author, None)
         self._checked[author] = {seq for seq in self._checked.get(author, ()) if seq <= after_seq}
-        self.rebuild()
+        self._refold()
+        self._spoken.drop(author)
+        for record in chain:
+            self._spoken.take(record.entry)
 
     def forget(self, authors: Iterable[bytes]) -> None:
         """As `Store.forget`."""
@@ -225,10 +235,18 @@ class MemoryStore:
         self._roots.remove(spare(carried, self._roots, self._chains.__contains__))
         for author in gone:
             self._roots.look_again(author)
-        self.rebuild()
+            self._spoken.drop(author)
+        self._refold()
 
     def rebuild(self) -> None:
         """As `Store.rebuild`."""
+        self._refold()
+        self._spoken = SpokenCells(self._entry)
+        for chain in self._chains.values():
+            for record in chain:
+                self._spoken.take(record.entry)
+
+    def _refold(self) -> None:
         self._lots, self._reserves, self._trades, self._vouches = {}, {}, {}, {}
         for author, chain in self._chains.items():
             for record in chain:
@@ -355,6 +373,14 @@ class MemoryStore:
         """As `Reader.vouched_by`."""
         given = self._vouches.get(author, {})
         return standing_vouches(given[seq] for seq in sorted(given))
+
+    def spoken(self, author: bytes) -> dict[int, int]:
+        """As `Reader.spoken`."""
+        return self._spoken.of(author)
+
+    def spoken_since(self, number: int) -> list[tuple[int, bytes, int]]:
+        """As `Reader.spoken_since`."""
+        return self._spoken.since(number)
 
     def footprint(self, author: bytes) -> Footprint:
         """As `Reader.footprint`."""

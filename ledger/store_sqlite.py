@@ -15,6 +15,7 @@ from passby.ledger.proof_bytes import pack_elements
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.rows_sqlite import BLOCKS, ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
 from passby.ledger.schema import FOLDS, SEQ_BITS, SEQ_MASK, faults
+from passby.ledger.spoken_sqlite import Speaking
 from passby.ledger.standing import Roots, statement_in
 from passby.ledger.store import ABANDONED, checked_payload, concerned, newer, replay, spare
 from passby.ledger.tree import BLOCK
@@ -54,6 +55,14 @@ class SqliteStore(SqliteReader):
         self._version = 0
         self._erased: set[bytes] = set()
         self._data_version = 0
+        if schema.is_fresh(self._db):
+            try:
+                self.rebuild()
+            except BaseException:
+                self.close()
+                raise
+            with faults(path):
+                schema.finish(self._db)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -101,10 +110,12 @@ class SqliteStore(SqliteReader):
             for author in heads:
                 self._numbered(author)
             last_days: dict[int, int] = {}
+            speaking = Speaking(self.select_in)
             for batch in batches:
-                self._write_records(batch, last_days)
+                self._write_records(batch, last_days, speaking)
                 for record in batch.payloads:
                     self._give_payload(record)
+            speaking.write(self._db)
             self._write_stock(lots, reserves, last_days)
             self._write_heads(heads)
             for batch in batches:
@@ -154,7 +165,7 @@ class SqliteStore(SqliteReader):
             self.remember(author, number)
         return number
 
-    def _write_records(self, batch: Batch, last_days: dict[int, int]) -> None:
+    def _write_records(self, batch: Batch, last_days: dict[int, int], speaking: Speaking) -> None:
         entries: list[Any] = []
         folds = Folds(last_days)
         for appended in batch.appended:
@@ -175,6 +186,7 @@ class SqliteStore(SqliteReader):
                 entries[-1] = b""
                 self._db.execute(_FORGET, (place, entry.id))
             folds.take(place, entry)
+            speaking.take(place, entry)
         ENTRIES.insert(self._db, entries)
         folds.write(self._db)
 
@@ -380,6 +392,7 @@ class SqliteStore(SqliteReader):
         for table in FOLDS:
             # The folds of the whole chain are made again from what is left of it.
             self._delete(table, number, 0)
+        self._unspeak(number)
         self._db.execute(
             "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0 WHERE number = ?", (number,)
         )
@@ -407,6 +420,7 @@ class SqliteStore(SqliteReader):
             return
         for table in ("entries", "blocks", *FOLDS):
             self._delete(table, number, 0)
+        self._unspeak(number)
         self._db.execute(
             "UPDATE erasures SET place = 0 WHERE place BETWEEN ? AND ?",
             (number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK),
@@ -420,6 +434,10 @@ class SqliteStore(SqliteReader):
             (number,),
         )
         self.roots.look_again(author)
+
+    def _unspeak(self, number: int) -> None:
+        for table in ("spoken", "awaited"):
+            self._db.execute(f"DELETE FROM {table} WHERE author = ?", (number,))  # noqa: S608  # constants
 
     def _delete(self, table: str, number: int, after_seq: int) -> None:
         self._db.execute(
@@ -449,7 +467,7 @@ class SqliteStore(SqliteReader):
     def rebuild(self) -> None:
         """As `Store.rebuild`; heads too are made again from the entries."""
         with self._transaction(durable=True):
-            for table in FOLDS:
+            for table in (*FOLDS, "spoken", "awaited"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  # constants
             self._db.execute("DELETE FROM blocks WHERE NOT pruned")
             for number, author in self._all("SELECT number, key FROM authors ORDER BY number"):
@@ -458,6 +476,7 @@ class SqliteStore(SqliteReader):
     def _rebuild_chain(self, number: int, author: bytes) -> None:
         last_days: dict[int, int] = {}
         folds = Folds(last_days)
+        speaking = Speaking(self.select_in)
         entries: list[Entry] = []
         for place, raw, carried, head8 in self._all(
             "SELECT place, raw, carried, id8 FROM entries WHERE place BETWEEN ? AND ?"
@@ -467,7 +486,9 @@ class SqliteStore(SqliteReader):
             entry = self._record(place, raw, carried, head8).entry
             entries.append(entry)
             folds.take(place, entry)
+            speaking.take(place, entry)
         folds.write(self._db)
+        speaking.write(self._db)
         lots, reserves = replay(entries)
         self._write_stock(
             {(author, seq): lot for seq, lot in lots.items()},

@@ -90,6 +90,9 @@ PEER_HEADS_MAX: Final = 65_536
 """Heads remembered of a peer; further authors are passed over until some are forgotten."""
 RUNS_BETWEEN_LOOKS: Final = 8
 """Runs read from the store between two looks at the network: a few milliseconds."""
+SPOKEN_CELLS_MAX: Final = 64
+"""Topic cells remembered of an author, those it spoke in last: a carrier between towns has a
+dozen, and each costs a row."""
 SYNC_STALL_S: Final = 1.0
 """A head that was named and has not come after this is fetched from whoever named it."""
 HEALED_MAX: Final = 1024

@@ -67,8 +67,10 @@ class Author:
     def vouch(self, vouched: bytes, *, stands: bool = True) -> Record:
         return self.say(EntryType.VOUCH, facts=(vouched, int(stands)))
 
-    def request(self, until_ms: int = UNTIL_MS, payload: bytes | None = b"\x80") -> Record:
-        return self.say(EntryType.REQUEST, payload, facts=(CELL, until_ms))
+    def request(
+        self, until_ms: int = UNTIL_MS, payload: bytes | None = b"\x80", cell: int = CELL
+    ) -> Record:
+        return self.say(EntryType.REQUEST, payload, facts=(cell, until_ms))
 
     def propose(self, *lots: Record, at_ms: int | None = None) -> Record:
         facts: list[bytes | int] = [named("terms"), UNTIL_MS]
@@ -83,12 +85,16 @@ class Author:
         )
 
     def offer(
-        self, amount: int, until_ms: int = UNTIL_MS, payload: bytes | None = b"\x80"
+        self,
+        amount: int,
+        until_ms: int = UNTIL_MS,
+        payload: bytes | None = b"\x80",
+        cell: int = CELL,
     ) -> Record:
         seq = self._next()
         self._lots[seq] = [seq, amount, 0]
         return self.say(
-            EntryType.OFFER, payload, stock=(seq, 0, 0, amount, amount, 0), facts=(CELL, until_ms)
+            EntryType.OFFER, payload, stock=(seq, 0, 0, amount, amount, 0), facts=(cell, until_ms)
         )
 
     def reserve(self, lot: Record, amount: int, propose: bytes | None = None) -> Record:

@@ -212,8 +212,11 @@ def test_a_ledger_of_every_released_schema_becomes_one_of_today(file: Path, tmp_
     before = audit(store, NOW_MS)
     assert before.exit_code is not AuditExit.CORRUPT
     assert (before.erased, before.unsent) == (1, 0)
+    spoken = store.spoken_since(0)
+    assert spoken
     store.rebuild()
     assert audit(store, NOW_MS).findings == before.findings
+    assert {pair[1:] for pair in store.spoken_since(0)} == {pair[1:] for pair in spoken}
     # It goes on from there.
     take(store, busy("new").records)
     store.close()

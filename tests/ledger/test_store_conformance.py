@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import permutations
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteReader, SqliteStore
 from passby.protocol.entry import Record
 from passby.protocol.errors import RemoteError, UsageError
-from passby.protocol.limits import RUN_MAX
+from passby.protocol.limits import RUN_MAX, SPOKEN_CELLS_MAX
 from passby.protocol.stock import LotStock
 
 
@@ -411,6 +412,8 @@ def test_folds_that_are_made_again_are_the_same(store: Store) -> None:
             store.vouched_by(ada.public),
             store.vouched_by(bob.public),
             store.derived(bob.public).vouches,
+            store.spoken(ada.public),
+            store.spoken(bob.public),
         )
 
     before = folds()
@@ -497,3 +500,82 @@ def test_a_forgotten_liar_is_forgotten_with_its_proof(store: Store) -> None:
     take(store, ada.records)
     take(store, fork.records[1:])
     assert store.frozen() == {ada.public: 2}
+
+
+# --- in which cells an author speaks ---------------------------------------------------
+
+
+def carried() -> tuple[Author, Author, Author]:
+    """Return a lister and a carrier of two cells, and a taker who proposes to take from both."""
+    ada, carrier, bob = lister(), lister("carrier"), lister("bob")
+    lot, ride = ada.offer(10, cell=11), carrier.offer(4, cell=22)
+    propose = bob.propose(lot, ride)
+    ada.reserve(lot, 1, propose.entry.id)
+    carrier.reserve(ride, 1, propose.entry.id)
+    return ada, carrier, bob
+
+
+def test_an_author_speaks_where_it_lists_and_asks(pair: tuple[Store, Reader]) -> None:
+    store, reader = pair
+    ada = lister()
+    first, last = ada.offer(3, cell=11), [ada.request(cell=22), ada.offer(5, cell=11)][-1]
+    ada.request(cell=2**63)
+    take(store, ada.records[:2])
+    assert reader.spoken(ada.public) == {11: first.entry.at_ms}
+    (told,) = reader.spoken_since(0)
+    assert told[1:] == (ada.public, 11)
+    take(store, ada.records[2:])
+    assert reader.spoken(ada.public) == {11: last.entry.at_ms, 22: last.entry.at_ms - 1}
+    assert [pair[1:] for pair in reader.spoken_since(told[0])] == [(ada.public, 22)]
+    assert reader.spoken(named("nobody")) == {}
+
+
+def test_a_propose_speaks_where_its_lots_are_and_a_reserve_where_its_propose_does(
+    pair: tuple[Store, Reader],
+) -> None:
+    store, reader = pair
+    ada, carrier, bob = carried()
+    take(store, [*ada.records, *carrier.records, *bob.records])
+    for author in (ada, carrier, bob):
+        assert set(reader.spoken(author.public)) == {11, 22}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_in_whatever_order_chains_come_their_authors_speak_in_the_same_cells(
+    store: Store, order: tuple[int, ...]
+) -> None:
+    authors = carried()
+    for number in order:
+        take(store, authors[number].records)
+    came = [store.spoken(author.public) for author in authors]
+    assert [set(cells) for cells in came] == [{11, 22}] * 3
+    store.rebuild()
+    assert [store.spoken(author.public) for author in authors] == came
+
+
+def test_a_chain_that_is_cut_speaks_where_what_is_left_of_it_does(store: Store) -> None:
+    ada, carrier, bob = carried()
+    take(store, [*ada.records, *carrier.records, *bob.records])
+    store.cut(ada.public, 2, "for a test")
+    assert set(store.spoken(ada.public)) == {11}
+    assert set(store.spoken(bob.public)) == {11, 22}
+    store.forget([bob.public])
+    assert store.spoken(bob.public) == {}
+    store.rebuild()
+    # Its propose is not held any more.
+    assert set(store.spoken(carrier.public)) == {22}
+    take(store, bob.records)
+    assert set(store.spoken(carrier.public)) == {11, 22}
+
+
+def test_of_an_author_the_cells_are_kept_that_it_spoke_in_last(store: Store) -> None:
+    ada = lister()
+    for cell in range(1, SPOKEN_CELLS_MAX + 3):
+        ada.request(cell=cell)
+    ada.request(cell=1)
+    take(store, ada.records)
+    kept = {1, *range(4, SPOKEN_CELLS_MAX + 3)}
+    assert set(store.spoken(ada.public)) == kept
+    assert {cell for _, _, cell in store.spoken_since(0)} == kept
+    store.rebuild()
+    assert set(store.spoken(ada.public)) == kept

@@ -64,6 +64,7 @@ def said(store: Reader) -> object:
         store.evidence(),
         [store.log(author, None, 99) for author in authors],
         [store.run(author, 3, 6, 10**6) for author in authors],
+        [store.spoken(author) for author in authors],
         [(held.record, held.stock) for held in store.open_lots(NOW_MS)],
         list(store.open_requests(NOW_MS)),
         store.trades(0),
