@@ -187,6 +187,7 @@ class _Audit:
         return authors
 
     def _chain(self, author: bytes, head: Head | None) -> ChainAudit:
+        self._report.authors.append(author)
         chain = ChainAudit(author, self._report, each=self._each)
         if head is not None:
             self._report.chains += 1

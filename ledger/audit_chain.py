@@ -116,6 +116,7 @@ class ChainAudit:
         self._doubtful: set[int] = set()
         self._damaged_to = 0
         """The last seq that is missing, unreadable or vouched for by nobody."""
+        self._gaps: list[tuple[int, int]] = []
         self._broken_lots: set[int] = set()
         self._erased: frozenset[int] = frozenset()
         self._until_ms: dict[int, int] = {}
@@ -156,6 +157,7 @@ class ChainAudit:
                 seq += 1
                 progress(1)
         self._settle()
+        self._tell_gaps()
         self._accuse()
         self._compare(source, head)
 
@@ -317,8 +319,20 @@ class ChainAudit:
         self._settle()
         self._report.missing += to_seq - from_seq + 1
         self._damaged_to = to_seq
-        places = f"entry {from_seq} is" if from_seq == to_seq else f"{from_seq} to {to_seq} are"
-        self._note(Severity.INCOMPLETE, f"{places} missing", from_seq)
+        gap = self._gaps[-1] if self._gaps else None
+        if gap is not None and gap[1] == from_seq - 1:
+            self._gaps[-1] = (gap[0], to_seq)
+        else:
+            self._gaps.append((from_seq, to_seq))
+
+    def _tell_gaps(self) -> None:
+        for from_seq, to_seq in self._gaps:
+            places = (
+                f"entry {from_seq} is"
+                if from_seq == to_seq
+                else f"entries {from_seq} to {to_seq} are"
+            )
+            self._note(Severity.INCOMPLETE, f"{places} missing", from_seq)
 
     def _note(self, severity: Severity, text: str, *seqs: int) -> None:
         self._report.add(Finding(severity, text, self.author, seqs))

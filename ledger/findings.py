@@ -94,6 +94,8 @@ class Report:
     handovers: int = 0
     secrets: int = 0
     named: int = 0
+    authors: list[bytes] = field(default_factory=list)
+    """Whose chains and proofs were looked at."""
     findings: list[Finding] = field(default_factory=list)
     unlisted: int = 0
     """Findings beyond FINDINGS_MAX or NOTES_MAX, counted and not kept."""

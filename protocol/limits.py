@@ -380,6 +380,16 @@ NOTES_MAX: Final = 200
 """Findings of an audit that are only worth knowing: anybody can cause them."""
 ROOT_WORDS_MAX: Final = 1000
 """Sealed and healed chains that an audit lists by name; it counts all."""
+REPORT_FINDINGS_MAX: Final = 200
+"""Findings on a report's page: its reader needs the gravest, and the exit code."""
+PICTURE_LANES_MAX: Final = 16
+"""Chains in an audit's picture: more lanes than fit a screen are no picture."""
+PICTURE_READ_MAX: Final = 5000
+"""Entries of one chain that are read for a picture; those before them are drawn as one stretch."""
+PICTURE_MARKS_MAX: Final = 480
+"""Marks in a picture, parted among its lanes: some twenty strips, half a megabyte of page."""
+PICTURE_LINKS_MAX: Final = 800
+"""Lines between marks; a confirm of six lots draws seven."""
 LISTED_FOR_S: Final = 30 * 24 * 3600
 """How long a lot stands that names no last day; stale listings are what people leave for."""
 INVITE_ADDRESSES_MAX: Final = 8

@@ -17,6 +17,7 @@ from passby.protocol.errors import Exit, LocalError, RefusedError, RemoteError, 
 if TYPE_CHECKING:
     from passby.ledger.audit import Report, Scope
     from passby.ledger.reader_sqlite import SqliteReader
+    from passby.node.report.traces import Traced
     from passby.protocol.entry import Record
 
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     "passby audit",
     "passby audit --trade 5c77aa01",
     "passby audit --author Anna --signatures --json",
+    "passby audit --html audit.html",
     "passby audit --bundle trade.proof",
 )
 @click.option("--author", metavar="NAME|KEY", help="One chain.")
@@ -39,6 +41,14 @@ if TYPE_CHECKING:
     help="A file that `passby proof` wrote, by itself; no home is needed.",
 )
 @click.option("--signatures", is_flag=True, help="Check inner signatures too, not only the heads'.")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page too, with the chains drawn; it needs nothing but a browser.",
+)
+@click.option("--force", is_flag=True, help="Write over the page if there is one.")
 @click.option("--quiet", is_flag=True, help="Print nothing: the exit code tells.")
 def audit_command(
     session: Session,
@@ -50,6 +60,8 @@ def audit_command(
     everything: bool,
     bundle: Path | None,
     signatures: bool,
+    page: Path | None,
+    force: bool,
     quiet: bool,
 ) -> int:
     """Verify again, from its bytes, what this node holds.
@@ -65,8 +77,11 @@ def audit_command(
         )
     if quiet and session.as_json:
         raise click.UsageError("Choose one of --quiet and --json.")
+    if page is not None and page.exists() and not force:
+        # Before the work, not after it.
+        raise click.UsageError(f"{page} is there already: choose another name, or give --force.")
     if bundle is not None:
-        return _audit_bundle(session, bundle, quiet=quiet)
+        return _audit_bundle(session, bundle, page, quiet=quiet)
     path = session.home.database_path
     if not path.exists():
         raise LocalError(
@@ -79,6 +94,7 @@ def audit_command(
     from passby.ledger.schema import faults, open_reader
     from passby.node.report import words
 
+    now_ms = show.now_ms()
     connection = open_reader(path)
     try:
         with faults(path):
@@ -89,7 +105,13 @@ def audit_command(
         total = None if scope else reader.counts().entries
         watched = sys.stderr.isatty() and not session.as_json and not quiet
         with _progress(total, watched=watched) as progress:
-            report = audit(reader, show.now_ms(), scope, signatures=signatures, progress=progress)
+            report = audit(reader, now_ms, scope, signatures=signatures, progress=progress)
+        if page is not None:
+            from passby.node.report.traces import trace_store
+
+            kind, subject = words.scope_of(scope)
+            about = "everything held" if subject is None else f"{kind} {subject.hex()[:8]}"
+            _write_page(page, report, trace_store(reader, report), about, now_ms)
     finally:
         connection.close()
     if not quiet:
@@ -97,18 +119,39 @@ def audit_command(
     return report.exit_code
 
 
-def _audit_bundle(session: Session, path: Path, *, quiet: bool) -> int:
+def _audit_bundle(session: Session, path: Path, page: Path | None, *, quiet: bool) -> int:
     from passby.node.cli import proving
     from passby.node.report import words
 
     checked = proving.read_bundle(path)
     report = checked.report
+    if page is not None:
+        from passby.node.report.traces import trace_bundle
+
+        bundle = checked.bundle
+        about = f"a bundle about {bundle.about.name.lower()} {bundle.subject.hex()[:8]}"
+        traced = trace_bundle(bundle, report)
+        _write_page(page, report, traced, about, show.now_ms(), bundle=True)
     if not quiet:
         session.out(
             words.plain(report) | {"scope": "bundle"} | proving.plain(checked),
             lambda: [*proving.lines(checked), *_lines(report)],
         )
     return report.exit_code
+
+
+def _write_page(
+    path: Path, report: Report, traced: Traced, about: str, now_ms: int, *, bundle: bool = False
+) -> None:
+    from passby.node.report.page import page
+
+    text = page(report, traced, about=about, now_ms=now_ms, bundle=bundle)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LocalError(
+            f"{path} cannot be written: {error.strerror}.", "Choose another place.", Exit.IO
+        ) from error
 
 
 @contextmanager

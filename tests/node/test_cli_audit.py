@@ -174,6 +174,30 @@ def test_no_bar_is_drawn_where_nobody_looks(town: Town, capsys: Capture) -> None
     assert capsys.readouterr().err == ""
 
 
+def test_a_page_is_written_beside_what_is_said(town: Town, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "audit.html"
+    town.cheat()
+    assert town.run("audit", "--html", str(path)) == 1
+    assert "Misbehaviour is proven" in capsys.readouterr().out
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert town.deal.propose.id.hex()[:16] in text
+    assert town.run("audit", "--html", str(path)) == 64
+    assert path.read_text(encoding="utf-8") == text
+    lot = town.deal.offers[0].id.hex()
+    assert town.run("audit", "--lot", lot, "--html", str(path), "--force", "--quiet") == 1
+    assert f"Audit of lot {lot[:8]}" in path.read_text(encoding="utf-8")
+    assert town.run("audit", "--html", str(tmp_path / "no" / "where")) == 74
+
+
+def test_a_bundle_has_its_page_too(town: Town, tmp_path: Path) -> None:
+    bundle, path = tmp_path / "trade.proof", tmp_path / "trade.html"
+    trade = town.deal.propose.id.hex()
+    assert town.run("proof", trade, "--out", str(bundle)) == 0
+    assert run(["audit", "--bundle", str(bundle), "--html", str(path), "--quiet"]) == 0
+    assert f"a bundle about trade {trade[:8]}" in path.read_text(encoding="utf-8")
+
+
 # --- bundles ---------------------------------------------------------------------------
 
 
