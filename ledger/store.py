@@ -20,7 +20,7 @@ from passby.ledger.tree import Rows
 from passby.ledger.witness import Held
 from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Entry, Record, payload_hash
 from passby.protocol.errors import Code, RemoteError, UsageError
-from passby.protocol.limits import RUN_MAX, STATEMENTS_MAX
+from passby.protocol.limits import RUN_MAX, SAME_NAME_SHOWN, STATEMENTS_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_stock
 
@@ -77,9 +77,10 @@ class AmbiguousError(UsageError):
     """A shortened id that several entries share; `ids` are some of them."""
 
     def __init__(self, prefix: str, ids: Sequence[bytes]) -> None:
-        shown = ", ".join(sorted(found.hex()[: len(prefix) + 8] for found in ids))
+        several = "Several" if len(ids) > SAME_NAME_SHOWN else str(len(ids))
+        shown = ", ".join(sorted(found.hex()[: len(prefix) + 8] for found in ids)[:SAME_NAME_SHOWN])
         super().__init__(
-            f"{len(ids)} entries have an id that begins with {prefix}.",
+            f"{several} entries have an id that begins with {prefix}.",
             f"Give more digits of the one you mean: {shown}.",
         )
         self.ids = tuple(ids)

@@ -1,10 +1,12 @@
-"""Token buckets: how much of something a peer may ask for."""
+"""Token buckets: so much of something on average, and so much at once."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
 
-from passby.node.net import PeerId
+K = TypeVar("K", bound=Hashable)
 
 
 class Bucket:
@@ -28,22 +30,22 @@ class Bucket:
         return True
 
 
-class Buckets:
-    """A bucket for each peer, `most` of them: the oldest goes first, and its peer starts afresh."""
+class Buckets(Generic[K]):
+    """A bucket for each of `most` keys: the oldest goes first, and its owner starts afresh."""
 
-    __slots__ = ("_burst", "_most", "_peers", "_rate_per_s")
+    __slots__ = ("_burst", "_most", "_of", "_rate_per_s")
 
     def __init__(self, rate_per_s: float, burst: float, most: int) -> None:
         self._rate_per_s = rate_per_s
         self._burst = burst
         self._most = most
-        self._peers: OrderedDict[PeerId, Bucket] = OrderedDict()
+        self._of: OrderedDict[K, Bucket] = OrderedDict()
 
-    def take(self, peer: PeerId, now_s: float) -> bool:
-        """Take a token of the peer's if there is one."""
-        bucket = self._peers.get(peer)
+    def take(self, key: K, now_s: float) -> bool:
+        """Take a token of the key's if there is one."""
+        bucket = self._of.get(key)
         if bucket is None:
-            if len(self._peers) >= self._most:
-                self._peers.popitem(last=False)
-            bucket = self._peers[peer] = Bucket(self._rate_per_s, self._burst, now_s)
+            if len(self._of) >= self._most:
+                self._of.popitem(last=False)
+            bucket = self._of[key] = Bucket(self._rate_per_s, self._burst, now_s)
         return bucket.take(now_s)

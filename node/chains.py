@@ -82,6 +82,7 @@ class Chains:
         self._on_records: list[Callable[[Sequence[Record]], None]] = []
         self._on_bulk: list[Callable[[Places], Awaitable[None]]] = []
         self._on_frozen: list[Callable[[bytes], None]] = []
+        self._on_forgotten: list[Callable[[Sequence[bytes]], None]] = []
         self._on_erased: list[Callable[[Entry], None]] = []
 
     @property
@@ -254,6 +255,25 @@ class Chains:
         else:
             self._heads[author] = head
         _tell_all(self._on_heads, [author])
+
+    async def forget(self, authors: Sequence[bytes]) -> None:
+        """Let go of whole chains, and tell whoever lives by them.
+
+        Raises:
+            LocalError: the disk is failing; nothing is forgotten.
+        """
+        assert self.author not in authors, "the own chain is never let go of"
+        await self._storage.call(lambda store: store.forget(authors))
+        for author in authors:
+            self._heads.pop(author, None)
+            self._frozen.pop(author, None)
+            self._sealed.pop(author, None)
+        _tell_all(self._on_forgotten, authors)
+        _tell_all(self._on_heads, authors)
+
+    def on_forgotten(self, tell: Callable[[Sequence[bytes]], None]) -> None:
+        """Call `tell` with authors whose chains were just let go of."""
+        self._on_forgotten.append(tell)
 
     async def erase(self, entry_id: bytes) -> bool:
         """Forget a payload for good, and tell whoever shows it; False if it is not held.

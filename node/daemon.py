@@ -25,7 +25,7 @@ from passby.node.api.service import Service
 from passby.node.api.serving import serve_on
 from passby.node.clock import machine_clock
 from passby.node.home import Home
-from passby.node.invite import Invite
+from passby.node.joining import Answer
 from passby.node.mending import mend
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.node.participant import Identity, Participant
@@ -162,15 +162,15 @@ async def _answer(
 
 async def _join(participant: Participant, address: str) -> None:
     """Dial until it has answered once; from then on the network keeps the connection."""
-    addresses = Invite.parse(address).addresses if Invite.is_link(address) else (address,)
     wait_s = REDIAL_FIRST_S
     while True:
-        for one in addresses:
-            try:
-                await participant.network.connect(one)
-            except LocalError as error:
-                log.info("cannot join %s: %s", one, error)
-            else:
+        try:
+            _peer, answer = await participant.joining.join(address)
+        except LocalError as error:
+            log.info("cannot join %s: %s", address, error)
+        else:
+            # A link that was given at an earlier start has expired by now; that is no trouble.
+            if answer is not Answer.NOT_NOW:
                 return
         await trio.sleep(wait_s)
         wait_s = min(2 * wait_s, BOOTSTRAP_RETRY_MAX_S)

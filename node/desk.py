@@ -92,6 +92,7 @@ class Desk:
         self._asked: dict[bytes, None] = {}
         """Others' proposes that it has not answered."""
         self._writing = trio.Lock()
+        self._on_trade: list[Callable[[Trade], None]] = []
         chains.on_records(self._heard)
         chains.on_bulk(self._see_to_bulk)
 
@@ -99,6 +100,14 @@ class Desk:
     def me(self) -> bytes:
         """This device's key."""
         return self._chains.author
+
+    def on_trade(self, tell: Callable[[Trade], None]) -> None:
+        """Call `tell` with each trade of this device as it stands, at the start and as it moves."""
+        self._on_trade.append(tell)
+
+    def _tell(self, trade: Trade) -> None:
+        for tell in self._on_trade:
+            tell(trade)
 
     # --- reading -----------------------------------------------------------------------
 
@@ -338,6 +347,7 @@ class Desk:
     async def run(self) -> None:
         """Take automatic steps until cancelled."""
         for trade in reversed(self.trades()):
+            self._tell(trade)
             if self._is_watched(trade):
                 self._watch(trade.id, answered=self._has_written(trade))
         while True:
@@ -418,6 +428,7 @@ class Desk:
                 log.exception("a bug in trade %s", trade_id.hex())
                 self._unwatch(trade_id)
                 return
+        self._tell(trade)
         if not self._is_watched(trade):
             self._unwatch(trade_id)
 

@@ -16,14 +16,21 @@ import trio
 from passby.ledger.ingest import Check
 from passby.node.buckets import Bucket, Buckets
 from passby.node.chains import Chains
+from passby.node.circle import Circle
 from passby.node.clock import Clock
 from passby.node.net import GossipVerdict, Network, PeerId
+from passby.node.quotas import Quotas
 from passby.protocol.entry import Record, encode_record
 from passby.protocol.errors import LocalError, RemoteError
 from passby.protocol.judge import Accept, Ignore, Reject, check_signature, judge
 from passby.protocol.limits import (
     GOSSIP_ADMIT_QUEUE_MAX,
+    GOSSIP_AUTHOR_BURST,
+    GOSSIP_AUTHOR_RATE_PER_S,
+    GOSSIP_AUTHORS_METERED_MAX,
     GOSSIP_BUNDLE_MAX,
+    GOSSIP_CROWD_BURST,
+    GOSSIP_CROWD_RATE_PER_S,
     GOSSIP_PEER_BURST,
     GOSSIP_PEER_RATE_PER_S,
     GOSSIP_PEERS_METERED_MAX,
@@ -44,16 +51,36 @@ class Gossip:
         chains: admits records and tells of own ones.
         clock: for the judge.
         topics: cells of resolution 5 to listen to.
+        circle: whose news need not share with strangers.
+        quotas: how much is taken of whom.
     """
 
     def __init__(
-        self, network: Network, chains: Chains, clock: Clock, topics: Sequence[int]
+        self,
+        network: Network,
+        chains: Chains,
+        clock: Clock,
+        topics: Sequence[int],
+        circle: Circle,
+        quotas: Quotas,
     ) -> None:
         self._network = network
         self._chains = chains
         self._clock = clock
         self._topics = tuple(topics)
-        self._peers = Buckets(GOSSIP_PEER_RATE_PER_S, GOSSIP_PEER_BURST, GOSSIP_PEERS_METERED_MAX)
+        self._peers = Buckets[PeerId](
+            GOSSIP_PEER_RATE_PER_S, GOSSIP_PEER_BURST, GOSSIP_PEERS_METERED_MAX
+        )
+        self._quotas = quotas
+        self._circle = circle
+        self._authors = Buckets[bytes](
+            GOSSIP_AUTHOR_RATE_PER_S, GOSSIP_AUTHOR_BURST, GOSSIP_AUTHORS_METERED_MAX
+        )
+        now_s = trio.current_time()
+        self._crowds = {
+            topic_for(cell): Bucket(GOSSIP_CROWD_RATE_PER_S, GOSSIP_CROWD_BURST, now_s)
+            for cell in self._topics
+        }
         self._admit_to, self._to_admit = trio.open_memory_channel[Sequence[Record]](
             GOSSIP_ADMIT_QUEUE_MAX
         )
@@ -129,10 +156,14 @@ class Gossip:
                 assert_never(verdict)
         if not self._peers.take(peer, trio.current_time()):
             return GossipVerdict.IGNORE
-        fresh = [record for record in records if not self._holds(record)]
+        fresh = self._quotas.taken(record for record in records if not self._holds(record))
         if not fresh:
             return GossipVerdict.IGNORE
         if any(self._chains.is_frozen(record.entry.author) for record in fresh):
+            return GossipVerdict.IGNORE
+        authors = {record.entry.author for record in fresh}
+        known = {author for author in authors if self._circle.has(author)}
+        if known != authors and not self._strangers_turn(topic):
             return GossipVerdict.IGNORE
         try:
             for record in fresh:
@@ -140,6 +171,10 @@ class Gossip:
         except RemoteError as error:
             log.info("gossip from %s: %s", peer, error)
             return GossipVerdict.REJECT
+        # Behind the signatures: nobody else spends an author's turns.
+        now_s = trio.current_time()
+        if not all(self._authors.take(author, now_s) for author in sorted(known)):
+            return GossipVerdict.IGNORE
         try:
             self._admit_to.send_nowait(fresh)
         except trio.WouldBlock:
@@ -160,10 +195,14 @@ class Gossip:
         lacks = held.payload is None and record.payload is not None
         return held.entry.id == record.entry.id and not lacks
 
+    def _strangers_turn(self, topic: str) -> bool:
+        crowd = self._crowds.get(topic)
+        return crowd is not None and crowd.take(trio.current_time())
+
     async def _admit(self) -> None:
         async for records in self._to_admit:
             try:
-                await self._chains.admit(records, Check.EACH)
+                await self._chains.admit(self._quotas.taken(records), Check.EACH)
             except LocalError as error:
                 # The disk: sync will bring the records again when there is room.
                 log.warning("cannot store gossip: %s", error)

@@ -7,24 +7,29 @@ import binascii
 from dataclasses import dataclass
 from typing import Final, Self
 
-from passby.protocol.codec import decode, encode
+from passby.protocol.codec import Value, decode, encode
 from passby.protocol.errors import RemoteError, UsageError
+from passby.protocol.keys import KEY_BYTES
 from passby.protocol.limits import INVITE_ADDRESSES_MAX, INVITE_MAX
 
 SCHEME: Final = "passby://join/"
+TOKEN_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """Where a node can be dialled, and where and who it says it is.
+    """Where a node can be dialled, where and who it says it is, and what lets one in.
 
     The link is `passby://join/` and unpadded base64url of the canonical msgpack array
-    [[multiaddr, ...], cell, name].
+    [[multiaddr, ...], cell, name, author, token]; one without the last two lets a node dial,
+    and nobody vouch.
     """
 
     addresses: tuple[str, ...]
     cell: str
     name: str
+    author: bytes | None = None
+    token: bytes | None = None
 
     @staticmethod
     def is_link(text: str) -> bool:
@@ -33,7 +38,9 @@ class Invite:
 
     def link(self) -> str:
         """Return the invite as a link."""
-        packed = encode([list(self.addresses[:INVITE_ADDRESSES_MAX]), self.cell, self.name])
+        addresses: list[Value] = list(self.addresses[:INVITE_ADDRESSES_MAX])
+        lets_in = [] if self.author is None or self.token is None else [self.author, self.token]
+        packed = encode([addresses, self.cell, self.name, *lets_in])
         return SCHEME + base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
     @classmethod
@@ -50,10 +57,19 @@ class Invite:
         except (binascii.Error, ValueError, RemoteError):
             raise _unreadable() from None
         match value:
-            case [list(addresses), str(cell), str(name)] if len(
+            case [list(addresses), str(cell), str(name), *lets_in] if len(
                 addresses
             ) <= INVITE_ADDRESSES_MAX and all(isinstance(address, str) for address in addresses):
-                return cls(tuple(str(address) for address in addresses), cell, name)
+                dialled = tuple(str(address) for address in addresses)
+            case _:
+                raise _unreadable()
+        match lets_in:
+            case []:
+                return cls(dialled, cell, name)
+            case [bytes(author), bytes(token)] if (
+                len(author) == KEY_BYTES and len(token) == TOKEN_BYTES
+            ):
+                return cls(dialled, cell, name, author, token)
             case _:
                 raise _unreadable()
 

@@ -68,6 +68,7 @@ class Market:
         chains.on_frozen(self._frozen)
         chains.on_freed(self._freed)
         chains.on_erased(self._erased)
+        chains.on_forgotten(self._forgotten)
 
     def on_lot(self, tell: Callable[[BookLot], None]) -> None:
         """Call `tell` with each lot that is new in a book."""
@@ -224,8 +225,12 @@ class Market:
                     self._heard_offer(record, now_ms)
 
     def _frozen(self, author: bytes) -> None:
+        self._forgotten((author,))
+
+    def _forgotten(self, authors: Sequence[bytes]) -> None:
+        gone = set(authors)
         for book in (self.offers, self.requests):
-            for lot in [lot for lot in book if lot.author == author]:
+            for lot in [lot for lot in book if lot.author in gone]:
                 book.remove(lot.id)
 
     def _erased(self, entry: Entry) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from passby.node.chains import Chains
-from passby.protocol.errors import RemoteError
-from passby.protocol.limits import NAMES_REMEMBERED
+from passby.protocol.errors import RefusedError, RemoteError
+from passby.protocol.limits import NAMES_REMEMBERED, SAME_NAME_SHOWN
 from passby.protocol.payloads import Genesis, decode_payload
 
 
@@ -17,6 +18,7 @@ class Names:
         self._chains = chains
         self._name = lru_cache(maxsize=NAMES_REMEMBERED)(self._read)
         chains.on_erased(lambda _: self._name.cache_clear())
+        chains.on_forgotten(lambda _: self._name.cache_clear())
 
     def of(self, author: bytes) -> str | None:
         """Return the author's name for itself; None where it gives none or is a stranger."""
@@ -30,6 +32,33 @@ class Names:
     def shown(self, author: bytes) -> str:
         """Return the name, or the beginning of the key."""
         return self.of(author) or author.hex()[:12]
+
+    def find(self, text: str, among: Iterable[bytes]) -> bytes:
+        """Return the only author whose key begins with `text`, or whose name it is.
+
+        Raises:
+            RefusedError: none, or several; at most SAME_NAME_SHOWN of them are named.
+        """
+        wanted = text.strip().lower()
+        authors = list(among)
+        found = [key for key in authors if key.hex().startswith(wanted)] if wanted else []
+        if not found and wanted:
+            named = text.strip().casefold()
+            found = [key for key in authors if (self.of(key) or "").casefold() == named]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise RefusedError(
+                f"No author known here is called “{text[:20]}”, by name or by key.",
+                "`passby ledger heads` lists them.",
+            )
+        # Keys and names are free: anybody can make as many that look alike as they please.
+        shown = ", ".join(sorted(key.hex()[: len(wanted) + 8] for key in found)[:SAME_NAME_SHOWN])
+        raise RefusedError(
+            f"{len(found)} authors have “{text[:20]}” as their name, or as the start of their key.",
+            f"Give more digits of the key of the one you mean: {shown}"
+            + (" and more." if len(found) > SAME_NAME_SHOWN else "."),
+        )
 
     def _read(self, author: bytes) -> str:
         """Return the name; a LookupError is not remembered, since the payload may yet come."""

@@ -21,22 +21,25 @@ from passby.ledger.draft import Draft
 from passby.ledger.policy import NO_POLICY, Policy
 from passby.node.chains import Chains, Storage
 from passby.node.checkpoints import Checkpoints
+from passby.node.circle import Circle
 from passby.node.clock import Clock
 from passby.node.desk import Desk
 from passby.node.events import Events
 from passby.node.gossip import Gossip
 from passby.node.head_guard import RestoredError
+from passby.node.joining import Joining
 from passby.node.market import Market
 from passby.node.names import Names
 from passby.node.net import Network, PeerConnected, PeerDisconnected, PeerId
 from passby.node.quorum import Quorum
+from passby.node.quotas import Quotas
 from passby.node.replicate import Replication
 from passby.node.rides import Stop
 from passby.node.sealing import Sealing, derived_box_seed
 from passby.node.witness_key import derived_witness_seed
 from passby.node.witnessing import Witnessing
 from passby.protocol.entry import Record
-from passby.protocol.keys import SigningKey, certificate_commitment
+from passby.protocol.keys import Certificate, SigningKey, certificate_commitment
 from passby.protocol.payloads import Genesis, encode_payload
 from passby.protocol.sealed import BoxKey
 from passby.protocol.types import TRADE_TYPES, EntryType
@@ -125,8 +128,16 @@ class Participant:
             self.chains, clock, identity.code_key, salt, self.sealing, self.quorum.allows
         )
         self.quorum.on_reached(self.desk.look)
-        self.gossip = Gossip(network, self.chains, clock, topics_around(home))
-        self.replication = Replication(network, self.chains, network_id)
+        cells = topics_around(home)
+        self.circle = Circle(self.chains, Certificate.parse(identity.certificate).root)
+        self.quotas = Quotas(self.chains, self.circle, cells)
+        self.gossip = Gossip(network, self.chains, clock, cells, self.circle, self.quotas)
+        self.replication = Replication(network, self.chains, network_id, self.quotas.wanted_to)
+        self.joining = Joining(
+            network, self.chains, self.circle, clock, identity.code_key, self.chains.draw
+        )
+        self.quotas.on_wants(self.replication.wants_changed)
+        self.desk.on_trade(self.circle.see_trade)
         self._keeping: dict[PeerId, trio.CancelScope] = {}
         self.chains.on_records(self._tell_of_records)
         self.market.on_lot(self._tell_of_matches)
@@ -144,6 +155,8 @@ class Participant:
                 # A ledger that was lost: the neighbours may give the own chain back.
                 log.warning("nothing can be said: %s %s", error.message, error.hint)
         async with self.network.run(), trio.open_nursery() as nursery:
+            nursery.start_soon(self.circle.run)
+            nursery.start_soon(self.quotas.run)
             nursery.start_soon(self.market.run)
             nursery.start_soon(self.gossip.run)
             nursery.start_soon(self.replication.watch)

@@ -84,7 +84,7 @@ class Witnessing:
         self._note = note
         self.is_on = True
         """Whether neighbours' checkpoints are cosigned."""
-        self._buckets = Buckets(
+        self._buckets = Buckets[PeerId](
             WITNESS_PEER_RATE_PER_S, WITNESS_PEER_BURST, WITNESS_PEERS_METERED_MAX
         )
         self._open: Counter[PeerId] = Counter()

@@ -44,6 +44,15 @@ GOSSIP_PEER_RATE_PER_S: Final = 20
 GOSSIP_PEER_BURST: Final = 100
 GOSSIP_PEERS_METERED_MAX: Final = 1024
 """Buckets kept, one per peer; the oldest goes first, and its peer starts afresh."""
+GOSSIP_AUTHOR_RATE_PER_S: Final = 8
+"""Messages of one author each second: twice what an honest node publishes."""
+GOSSIP_AUTHOR_BURST: Final = 64
+GOSSIP_AUTHORS_METERED_MAX: Final = 4096
+"""As GOSSIP_PEERS_METERED_MAX, for vouched authors."""
+GOSSIP_CROWD_RATE_PER_S: Final = 4
+"""Messages each second of all unvouched authors of a cell together; sync brings the rest, within
+their quotas."""
+GOSSIP_CROWD_BURST: Final = 64
 GOSSIP_ADMIT_QUEUE_MAX: Final = 64
 """Bundles between gossip and storage; what finds no room comes by sync."""
 GOSSIP_PUBLISH_PER_S: Final = 4
@@ -324,6 +333,8 @@ FORGOTTEN_MAX: Final = 16_384
 STATEMENTS_MAX: Final = 65_536
 """Root statements kept about whomever; with more, those go that came with forgotten chains."""
 FORGOTTEN_FOR_S: Final = 3600
+FORGET_SLICE: Final = 64
+"""Chains let go of in one transaction: some 20 ms in which nothing else is written."""
 STRANGERS_PER_S: Final = 0.2
 """Further strangers taken by sync while the crowd has no room: one pushes out another."""
 STRANGERS_BURST: Final = 256
@@ -372,6 +383,8 @@ BULK_IDLE_S: Final = 20
 """The bulk process holds some 80 MiB; when nothing has come for so long it ends."""
 BULK_ANSWER_S: Final = 60
 """A transaction takes a fifth of a second; a process silent for so long will not answer."""
+SAME_NAME_SHOWN: Final = 8
+"""Of authors or ids that look alike, so many are named: their makers may grind out any number."""
 NAMES_REMEMBERED: Final = 4096
 """Names of authors held in memory."""
 FINDINGS_MAX: Final = 1000
@@ -396,6 +409,12 @@ INVITE_ADDRESSES_MAX: Final = 8
 """Addresses in one invite: a QR code of them can still be scanned."""
 INVITE_MAX: Final = 2048
 """Bytes of one invite before base64."""
+INVITE_FOR_S: Final = 7 * 24 * 3600
+"""How long an invite can be used: till the neighbour finds an evening for it."""
+TOKENS_SPENT_MAX: Final = 1024
+"""Used invites remembered until they expire; nobody gives out more in a week."""
+JOIN_WITHIN_S: Final = 10
+"""An answer to an invite is one small write away."""
 BACKUP_MAX: Final = 256 * 2**20
 """Bytes of one backup, which is sealed and opened in memory: half a million own entries."""
 PRIVATE_FILE_MAX: Final = 4 * 2**20

@@ -100,6 +100,11 @@ class _Join(msgspec.Struct, forbid_unknown_fields=True):
     address: str
 
 
+class _VouchBody(msgspec.Struct, forbid_unknown_fields=True):
+    author: str
+    stands: bool = True
+
+
 class _State(msgspec.Struct, forbid_unknown_fields=True):
     statement: str
 
@@ -141,6 +146,8 @@ class _Handlers:
             ("GET", "/v1/peers", self.peers),
             ("POST", "/v1/join", self.join),
             ("GET", "/v1/invite", self.invite),
+            ("POST", "/v1/vouches", self.vouch),
+            ("GET", "/v1/vouches", self.vouches),
             ("GET", "/v1/doctor", self.doctor),
             ("POST", "/v1/clock/accept", self.accept_clock),
             ("POST", "/v1/statements", self.state),
@@ -179,10 +186,17 @@ class _Handlers:
 
     async def join(self, request: Request) -> Response:
         body = await _body(request, _Join)
-        return _json({"peer_id": await self._service.join(body.address)})
+        return _json(await self._service.people.join(body.address))
 
     async def invite(self, _request: Request) -> Response:
-        return _json(self._service.invite())
+        return _json(self._service.people.invite())
+
+    async def vouch(self, request: Request) -> Response:
+        body = await _body(request, _VouchBody)
+        return _json(await self._service.people.vouch(body.author, stands=body.stands))
+
+    async def vouches(self, _request: Request) -> Response:
+        return _json(self._service.people.vouches())
 
     async def doctor(self, _request: Request) -> Response:
         return _json(self._service.doctor())

@@ -12,13 +12,13 @@ import msgspec
 import trio
 
 from passby.geo.categories import parse_category
-from passby.geo.cells import cell_text, topic_cell
+from passby.geo.cells import cell_text
 from passby.geo.lots import Side
 from passby.ledger.draft import Draft
+from passby.node.api.people import People
 from passby.node.api.shown import Json, Shown
 from passby.node.api.witnesses import Witnesses
 from passby.node.events import Event
-from passby.node.invite import Invite
 from passby.node.listing import draft_of, read_listed
 from passby.node.participant import Participant
 from passby.node.rides import Ride, Rides
@@ -67,6 +67,7 @@ class Service:
         self._stop = stop
         self._refusal = refusal
         self._rides = rides
+        self.people = People(participant)
         self._started_s = trio.current_time()
         self._shown = Shown(
             participant.chains,
@@ -164,31 +165,6 @@ class Service:
                 for peer, found in sorted(node.network.peers().items())
             ],
         }
-
-    async def join(self, address: str) -> str:
-        """Connect to an address or an invite's addresses, and keep the connection.
-
-        Raises:
-            UsageError: neither an address nor an invite.
-            LocalError: nobody answers there.
-        """
-        addresses = Invite.parse(address).addresses if Invite.is_link(address) else (address,)
-        failure: LocalError = UsageError("This invite names no address.")
-        for one in addresses:
-            try:
-                return await self._node.network.connect(one)
-            except LocalError as error:
-                failure = error
-        raise failure
-
-    def invite(self) -> Json:
-        """Return a link by which a neighbour joins."""
-        node = self._node
-        addresses = node.network.addresses()
-        # As wide as the topic that listening tells peers anyway: a link may travel far.
-        cell = cell_text(topic_cell(node.market.home))
-        link = Invite(tuple(addresses), cell, node.identity.name).link()
-        return {"link": link, "addresses": addresses, "cell": cell, "name": node.identity.name}
 
     def doctor(self) -> Json:
         """Return the daemon's part of the check-up."""
@@ -504,11 +480,4 @@ class Service:
         return self._record(text).entry.id
 
     def _author(self, text: str) -> bytes:
-        prefix = text.strip().lower()
-        found = [key for key in self._node.chains.heads if key.hex().startswith(prefix)]
-        if len(found) != 1 or not prefix:
-            raise RefusedError(
-                f"{len(found) or 'No'} authors have a key that begins with “{prefix[:20]}”.",
-                "`passby ledger heads` lists them.",
-            )
-        return found[0]
+        return self._node.names.find(text, self._node.chains.heads)

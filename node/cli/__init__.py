@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "peers": "neighbours",
     "join": "neighbours",
     "invite": "neighbours",
+    "vouch": "neighbours",
     "doctor": "doctor",
     "config": "setup",
     "device": "devices",

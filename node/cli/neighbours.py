@@ -1,4 +1,4 @@
-"""peers, join, invite: whom this node is connected with."""
+"""peers, join, invite, vouch: whom this node is connected with, and whom it answers for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Session, clean, command
+from passby.protocol.errors import UsageError
 
 
 @command("peers", "passby peers")
@@ -56,7 +57,8 @@ def join_command(session: Session, *, address: str) -> None:
     """Connect with a neighbour, now and after every restart."""
     answer = session.post("/v1/join", {"address": address})
     _remember(session, address)
-    session.out(answer, lambda: [f"Connected with {clean(answer['peer_id'])}."])
+    note = [clean(answer["note"])] if answer.get("note") else []
+    session.out(answer, lambda: [f"Connected with {clean(answer['peer_id'])}.", *note])
 
 
 def _remember(session: Session, address: str) -> None:
@@ -86,3 +88,43 @@ def invite_command(session: Session, *, plain: bool) -> None:
 
         segno.make(link, error="l").terminal(compact=True)
         click.echo(f"Your neighbour types: passby join {link}", err=True)
+
+
+@command("vouch", "passby vouch Ben", "passby vouch 4be1f0a2 --off", "passby vouch --list")
+@click.argument("author", required=False, metavar="AUTHOR|NAME")
+@click.option("--off", is_flag=True, help="Take the vouch back.")
+@click.option("--list", "listed", is_flag=True, help="Show for whom you vouch.")
+def vouch_command(session: Session, *, author: str | None, off: bool, listed: bool) -> None:
+    """Answer for an author, so that more of its chain is taken.
+
+    It is taken by your node, and by those who trust you. Of strangers a node takes little, and
+    all of them share one small room, since anybody can make any number of keys. Joining by
+    invite vouches both ways by itself. Your vouch is public, and whoever you vouch for shares in
+    the trust that others have in you.
+    """
+    if listed or author is None:
+        if author is not None or off:
+            raise UsageError("`--list` stands alone.", session.line("vouch --list"))
+        answer = session.get("/v1/vouches")
+        session.out(answer, lambda: _vouch_lines(session, answer))
+        return
+    answer = session.post("/v1/vouches", {"author": author, "stands": not off})
+    who = show.who(answer["name"], answer["author"])
+    said = f"You vouch for {who}." if answer["stands"] else f"You no longer vouch for {who}."
+    session.out(answer, lambda: [said])
+
+
+def _vouch_lines(session: Session, answer: dict[str, Any]) -> list[str]:
+    rows = [
+        [
+            clean(found["name"] or "-"),
+            show.short(found["author"]),
+            "all" if found["entries_taken"] is None else f"{found['entries_taken']:,}",
+            whose,
+        ]
+        for whose, part in (("you", "given"), ("others", "by_others"))
+        for found in answer[part]
+    ]
+    if not rows:
+        return [f"You vouch for nobody yet: {session.line('vouch')} NAME"]
+    return show.table(["name", "author", ">entries taken", "vouched for by"], rows, squeeze=0)

@@ -99,7 +99,7 @@ class Story:
             node.wait_until_up()
             self._tell(f"{node.name}'s node is up in cell {node.cell}")
         for node, following in zip(self.nodes, (*self.nodes[1:], self.nodes[0]), strict=True):
-            node.post("/v1/join", {"address": following.address})
+            node.post("/v1/join", {"address": following.get("/v1/invite")["link"]})
             # For the day that this node has to start again.
             config = node.home.config_path.read_text()
             node.home.write_config(with_value(config, "bootstrap", following.address))
@@ -108,7 +108,7 @@ class Story:
                 f"{node.name} in step with two neighbours",
                 partial(_is_in_step, node, 2),
             )
-        self._tell("five nodes in a ring, each joined to the next over libp2p")
+        self._tell("five nodes in a ring, each invited by the next over libp2p")
 
     def _fill_the_shelves(self) -> None:
         reading = Reading(now_ms=machine_clock(), tz=UTC, measure=None, currency="EUR")

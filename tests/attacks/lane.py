@@ -137,6 +137,8 @@ def new_mallory(victim: PeerId, name: str = "mallory") -> Mallory:
 async def lane(folder: Path) -> AsyncIterator[Lane]:
     async with street(Libp2pMaker(), folder) as here:
         ann, ben = await here.settle("ann", "ben")
+        await ann.vouch(ben)
+        await ben.vouch(ann)
         mallory = new_mallory(ann.network.peer_id)
         async with mallory.network.run():
             await mallory.network.subscribe(TOPIC)

@@ -126,6 +126,11 @@ class Household:
         for other in others:
             await self.network.connect(other.network.addresses()[0])
 
+    async def vouch(self, *others: Household) -> None:
+        """Vouch for others, as who has invited them does."""
+        for other in others:
+            await self.participant.circle.vouch(other.author, stands=True)
+
     @property
     def author(self) -> bytes:
         return self.key.public

@@ -474,6 +474,7 @@ async def test_when_the_eager_neighbour_dies_another_takes_over(lane: Street) ->
     ann, ben, cyd = await lane.settle("ann", "ben", "cyd")
     dan = await lane.open("dan", home=AWAY)
     await dan.join(ben, cyd)
+    await dan.vouch(ann)
     lots = [await ann.list()]
     await eventually(lambda: dan.has_lot(lots[0]))
     for _ in range(2):

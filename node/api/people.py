@@ -1,0 +1,99 @@
+"""What the local API can do about people: inviting, joining, vouching."""
+
+from __future__ import annotations
+
+from passby.node.api.shown import Json
+from passby.node.joining import Answer
+from passby.node.participant import Participant
+from passby.protocol.errors import UsageError
+from passby.protocol.keys import KEY_BYTES, is_point
+from passby.protocol.limits import API_LIST_MAX, SEQ_MAX
+
+_NOTES = {
+    Answer.WELCOME: "You vouch for each other now.",
+    Answer.OVER: "The invite is too old to be vouched for: ask for a new one.",
+    Answer.SPENT: "Somebody else has used this invite: ask for one of your own.",
+    Answer.NOT_NOW: "The neighbour could not vouch for you just now: join again later.",
+    None: "",
+}
+
+
+class People:
+    """Who is let in, and by whom.
+
+    Args:
+        participant: the running node.
+    """
+
+    def __init__(self, participant: Participant) -> None:
+        self._node = participant
+
+    async def join(self, address: str) -> Json:
+        """Connect to an address or an invite's addresses, and keep the connection.
+
+        Raises:
+            UsageError: neither an address nor an invite.
+            LocalError: nobody answers there.
+        """
+        peer, answer = await self._node.joining.join(address)
+        return {"peer_id": peer, "vouched": answer is Answer.WELCOME, "note": _NOTES[answer]}
+
+    def invite(self) -> Json:
+        """Return a link by which one neighbour joins."""
+        node = self._node
+        made = node.joining.invite(node.market.home, node.identity.name)
+        return {
+            "link": made.link(),
+            "addresses": list(made.addresses),
+            "cell": made.cell,
+            "name": made.name,
+        }
+
+    async def vouch(self, text: str, *, stands: bool) -> Json:
+        """Vouch for an author, or take that back.
+
+        Args:
+            text: a key, whole or shortened, or a name; a whole key may be a stranger's.
+            stands: whether the vouch is to stand.
+
+        Raises:
+            RefusedError: nobody or several are called so.
+            UsageError: the own device, or no key.
+            LocalError: nothing can be appended now.
+        """
+        author = self._author(text)
+        if author == self._node.chains.author:
+            raise UsageError("Nobody vouches for themselves.")
+        await self._node.circle.vouch(author, stands=stands)
+        return {**self._shown(author), "stands": stands}
+
+    def _author(self, text: str) -> bytes:
+        known = self._node.chains.heads
+        if len(text.strip()) == 2 * KEY_BYTES:
+            try:
+                key = bytes.fromhex(text.strip())
+            except ValueError:
+                pass
+            else:
+                if not is_point(key):
+                    raise UsageError("This is nobody's key.", "`passby id` shows one's own.")
+                return key
+        return self._node.names.find(text, (*known, *self._node.circle.vouched_for()))
+
+    def vouches(self) -> Json:
+        """Return for whom this device vouches, and who is vouched for by others."""
+        circle = self._node.circle
+        mine = circle.vouched_for()
+        others = sorted(set(circle.shares).difference(mine))
+        return {
+            "given": [self._shown(author) for author in mine],
+            "by_others": [self._shown(author) for author in others[:API_LIST_MAX]],
+        }
+
+    def _shown(self, author: bytes) -> Json:
+        share = self._node.circle.share(author)
+        return {
+            "author": author.hex(),
+            "name": self._node.names.of(author),
+            "entries_taken": None if share == SEQ_MAX else share,
+        }
