@@ -249,6 +249,9 @@ def ingest(view: View, entry: Entry) -> Verdict:
         and not view.stands(entry)
     ):
         return Frozen(author, standing.seal.seq + 1)
+    if standing.heal is not None and seq == standing.heal.seq and entry.id != standing.heal.id:
+        # The branch that was given up, where neither is held.
+        return Frozen(author, seq)
     if seq > following:
         return Missing(author, following, seq - 1)
     if head is not None:

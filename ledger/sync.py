@@ -25,25 +25,37 @@ new session goes on from the local heads, and there is nothing else to remember.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, assert_never
 
 from passby.ledger.chain import Head as LocalHead
 from passby.ledger.changes import NO_INSTANCE, HeadChanges, Heard, NamedHeads
+from passby.ledger.sync_aside import Aside
 from passby.ledger.sync_ask import Asking
-from passby.ledger.sync_events import CanFetch, Compare, Event, Finished, ListRead, Met, Wanted
+from passby.ledger.sync_events import (
+    CanFetch,
+    Compare,
+    Event,
+    Finished,
+    ListRead,
+    Met,
+    Stated,
+    Wanted,
+)
 from passby.ledger.sync_serve import Serving
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import (
     CHANGES_EVERY,
     HEADS_PER_FRAME_MAX,
+    OUTGOING_MAX,
     SEQ_MAX,
     STREAM_WRITE_MAX,
     UNKNOWN_FRAMES_MAX,
 )
 from passby.protocol.messages import (
     ID_SHORT,
+    NEEDS,
     Changes,
     Credit,
     Done,
@@ -63,6 +75,7 @@ from passby.protocol.messages import (
     decode_message,
     encode_message,
 )
+from passby.protocol.messages_aside import Ask, Feature, Payloads, Statements
 from passby.protocol.packed import place_at
 
 
@@ -83,6 +96,7 @@ _TALK: Final = (
     Kind.ENTRIES,
     Kind.END,
     Kind.CREDIT,
+    *NEEDS,
 )
 
 TRANSITIONS: Final[dict[Phase, dict[Kind, Phase]]] = {
@@ -148,6 +162,8 @@ class Session:
         self._changed: dict[bytes, None] = dict.fromkeys(local)
         self._went_back: set[bytes] = set()
         self._out = bytearray()
+        # Beside chains.
+        self._aside = Aside(self._events)
 
     # --- what the peer says ------------------------------------------------------------
 
@@ -202,7 +218,7 @@ class Session:
         return self._events.popleft()
 
     def _hear(self, kind: int, body: bytes) -> None:
-        if kind in _TALKED:
+        if kind in _TALKED and NEEDS.get(Kind(kind), Feature(0)) in self._aside.agreed:
             heard = Kind(kind)
             if heard not in TRANSITIONS[self.theirs]:
                 raise RemoteError(Code.OUT_OF_ORDER, f"{heard.name} when {self.theirs}")
@@ -240,8 +256,15 @@ class Session:
                 self._asking.take_end(message)
             case Credit():
                 self._serving.give_credit(message)
+            case Statements():
+                self._events.append(Stated(message.raws))
+            case Ask():
+                self._aside.take_ask(message)
+            case Payloads():
+                self._aside.take_payloads(message)
             case Done():
                 self._asking.give_up()
+                self._aside.give_up()
                 self._events.append(Finished())
                 self.finish()
             case Unknown():
@@ -252,6 +275,7 @@ class Session:
     def _take_hello(self, hello: Hello) -> None:
         if hello.network != self._network:
             raise RemoteError(Code.VERSION, "a peer of another network", penalty=0)
+        self._aside.agreed = Feature(hello.features & self._features)
         self._events.append(Met(hello.features & self._features, hello.at_ms))
         own = self._changes
         if own is not None and hello.heard == own.instance and hello.since <= own.number:
@@ -338,6 +362,42 @@ class Session:
         """Say that records of `size` bytes are admitted, so that as many more may come."""
         self._asking.consumed(size)
 
+    # --- beside chains -----------------------------------------------------------------
+
+    def state(self, raws: Iterable[bytes]) -> None:
+        """Tell root statements, each verified, if the peer reads such."""
+        self._aside.state(raws)
+
+    @property
+    def can_ask_payloads(self) -> bool:
+        """Whether payloads may be asked for: the peer gives such, and no list is open."""
+        return self._aside.can_ask and not self._finishing
+
+    def ask_payloads(self, ids: Sequence[bytes]) -> None:
+        """Ask for payloads by the ids of their entries; `PayloadCame` answers each.
+
+        Raises:
+            ValueError: they may not be asked for now, or are none or too many.
+        """
+        self._aside.ask(ids)
+
+    def next_owed(self) -> Sequence[bytes]:
+        """Return ids of entries whose payloads the peer waits for, as many as one frame holds.
+
+        Answer with `send_payloads`. None while others wait to be written.
+        """
+        if self._finishing or len(self._out) + self._serving.built >= OUTGOING_MAX:
+            return ()
+        return self._aside.next_owed()
+
+    def send_payloads(self, carried: Sequence[bytes]) -> None:
+        """Answer the first of those that `next_owed` gave: salt and payload, empty for none.
+
+        Raises:
+            ValueError: more than one frame holds, or is owed.
+        """
+        self._aside.answer(carried)
+
     # --- what we serve -----------------------------------------------------------------
 
     def local_changed(self, author: bytes, *, went_back: bool = False) -> None:
@@ -390,6 +450,7 @@ class Session:
         self._finishing = True
         self._asking.finish()
         self._serving.give_up()
+        self._aside.finish()
 
     # --- what we say -------------------------------------------------------------------
 
@@ -425,6 +486,8 @@ class Session:
             self._say(Credit(size))
         self._say_heads()
         self._say_entries()
+        while len(self._out) < OUTGOING_MAX and (aside := self._aside.take_message()) is not None:
+            self._say(aside)
         self._say_told()
 
     def _say_told(self) -> None:
@@ -491,5 +554,8 @@ _KIND_OF: Final[dict[type[Message], Kind]] = {
     Changes: Kind.CHANGES,
     End: Kind.END,
     Credit: Kind.CREDIT,
+    Statements: Kind.STATEMENT,
+    Ask: Kind.ASK,
+    Payloads: Kind.PAYLOAD,
     Done: Kind.DONE,
 }

@@ -65,11 +65,40 @@ class Diverged(msgspec.Struct, frozen=True):
     record: Record
 
 
+class Stated(msgspec.Struct, frozen=True):
+    """The peer tells root statements, not verified."""
+
+    raws: tuple[bytes, ...]
+
+
+class PayloadCame(msgspec.Struct, frozen=True):
+    """What was asked for of the entry `id`: salt and payload, or nothing; not checked.
+
+    `last` tells that the whole list is answered.
+    """
+
+    id: bytes
+    carried: bytes
+    last: bool
+
+
 class Finished(msgspec.Struct, frozen=True):
     """The peer has said DONE; this side answers with its own."""
 
 
-Event = Met | CanFetch | HeadConflict | ListRead | Received | Ended | Compare | Diverged | Finished
+Event = (
+    Met
+    | CanFetch
+    | HeadConflict
+    | ListRead
+    | Received
+    | Ended
+    | Compare
+    | Diverged
+    | Stated
+    | PayloadCame
+    | Finished
+)
 
 
 class Wanted(msgspec.Struct, frozen=True):

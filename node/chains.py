@@ -25,6 +25,7 @@ from passby.node.clock_guard import ClockGuard
 from passby.node.writer import Intake, Line
 from passby.protocol.entry import Entry, Record
 from passby.protocol.keys import SigningKey
+from passby.protocol.statements import Statement
 from passby.protocol.types import EntryType
 
 log = logging.getLogger(__name__)
@@ -237,6 +238,17 @@ class Chains:
         records = await self._storage.append(self._key.public, make)
         self._tell(records)
         return records
+
+    async def state(self, statement: Statement) -> bool:
+        """Keep a root statement that came alone; False if it was held.
+
+        Raises:
+            LocalError: the disk is failing.
+        """
+        added = await self._storage.call(lambda store: store.add_statement(statement))
+        if added:
+            self._restand()
+        return added
 
     async def quarantine(self, author: bytes) -> None:
         """Set aside what of the author's chain is damaged, so that sync fetches it again.

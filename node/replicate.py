@@ -10,7 +10,7 @@ on a gossip message arriving.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -30,9 +30,12 @@ from passby.ledger.sync_events import (
     HeadConflict,
     ListRead,
     Met,
+    PayloadCame,
     Received,
+    Stated,
 )
 from passby.node.chains import Chains
+from passby.node.heals import Heals
 from passby.node.inlet import Inlet
 from passby.node.net import Network, PeerId, Stream
 from passby.protocol.entry import Record
@@ -47,9 +50,11 @@ from passby.protocol.limits import (
     SYNC_RETRY_MAX_S,
     SYNC_STALL_S,
 )
+from passby.protocol.messages_aside import Feature
 from passby.protocol.types import TRADE_TYPES
 
 SYNC_PROTOCOL: Final = "/passby/sync/1"
+FEATURES: Final = Feature.STATEMENTS
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +80,8 @@ class _Link:
         self.session = session
         self.bell = trio.Event()
         self.listed = False
+        self.heals_waiting: dict[bytes, bytes] = {}
+        """Heals that the peer told of chains not held here, raw -> device."""
         self.tried: set[bytes] = set()
         """Sealed chains that were asked for here."""
         self.tried_from: dict[bytes, int] = {}
@@ -141,6 +148,7 @@ class Replication:
         self._behind: dict[bytes, _Behind] = {}
         self._healed: dict[bytes, int] = {}
         """Author -> where its chain ended when its fork was healed: more may be there to fetch."""
+        self.heals = Heals(chains, self._tell_heals)
         network.handle(SYNC_PROTOCOL, self._serve)
         chains.on_heads(self._heads_changed)
         chains.on_records(self._look_for_debts)
@@ -196,6 +204,8 @@ class Replication:
                 self._look_after(author, trio.current_time())
             for author in list(self._healed):
                 self._fetch_healed(author)
+            for link in list(self._links.values()):
+                await self.heals.look_again(link.heals_waiting)
 
     def _look_after(self, author: bytes, now_s: float) -> None:
         behind = self._behind[author]
@@ -237,7 +247,8 @@ class Replication:
             self._network_id,
             self._chains.heads,
             self._wanted_to,
-            at_ms=self._chains.now_ms(),
+            FEATURES,
+            self._chains.now_ms(),
             changes=self._changes,
             heard=self._heard.get(stream.peer),
         )
@@ -363,7 +374,10 @@ class Replication:
         match event:
             case Met(at_ms=at_ms):
                 self._chains.clock_guard.heard(link.peer, at_ms)
-            case Finished():
+                session.state(self.heals.known())
+            case Stated(raws=raws):
+                await self.heals.heard(raws, link.heals_waiting)
+            case Finished() | PayloadCame():
                 pass
             case ListRead():
                 link.listed = True
@@ -462,6 +476,11 @@ class Replication:
             # A range that was open may still be taken back by what it brought before the heal.
             if self._chains.head_seq(author) > self._healed[author]:
                 del self._healed[author]
+
+    def _tell_heals(self, raws: Sequence[bytes]) -> None:
+        for link in self._links.values():
+            link.session.state(raws)
+            link.ring()
 
     async def _look_after_bulk(self, _places: Places) -> None:
         self._ask_again(self._chains.sealed)

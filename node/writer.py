@@ -268,14 +268,16 @@ class Writer:
         self._own = own
         self.refusal: RefusedError | None = None
         """Why nothing may be appended; the node still follows and serves others' chains."""
+        head = store.head(own)
         try:
-            head = store.head(own)
             guard.check(head, self._own_id)
             # A crash may have left the guard a step behind. What is said from here on tells of
             # the last step: should it be lost, the guard must know that it was there.
             guard.write(head)
         except RefusedError as error:
             self.refusal = error
+        self._written = head.seq if head is not None else 0
+        """The last own seq known to be said: after a heal the chain here may end below it."""
 
     def _own_id(self, seq: int) -> bytes | None:
         record = self._store.record_at(self._own, seq)
@@ -388,6 +390,8 @@ class Writer:
         batches: list[Batch] = []
         durable = False
         for request in requests:
+            if request.own is not None:
+                self._look_back(view.head(self._own))
             if request.own is not None and self.refusal is not None:
                 request.error = self.refusal
                 continue
@@ -407,8 +411,10 @@ class Writer:
                 return False
             raise
         if durable:
+            head = view.head(self._own)
+            self._written = head.seq if head is not None else 0
             try:
-                self._guard.write(view.head(self._own))
+                self._guard.write(head)
             except LocalError as error:
                 for request in requests:
                     if request.own is not None:
@@ -416,6 +422,11 @@ class Writer:
         elif self.refusal is not None and any(self._own in batch.heads for batch in batches):
             self._look_again()
         return True
+
+    def _look_back(self, head: Head | None) -> None:
+        """Go on from no entry below the last one said, as where a heal kept the other branch."""
+        if self.refusal is None and (head.seq if head is not None else 0) < self._written:
+            self._look_again()
 
     def _look_again(self) -> None:
         """Lift the refusal once neighbours have given back what the guard says was written.

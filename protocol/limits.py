@@ -104,6 +104,19 @@ SPOKEN_CELLS_MAX: Final = 64
 dozen, and each costs a row."""
 SYNC_STALL_S: Final = 1.0
 """A head that was named and has not come after this is fetched from whoever named it."""
+STATEMENTS_PER_FRAME_MAX: Final = 64
+"""Root statements in one frame, each of which costs a signature check."""
+STATEMENTS_TOLD_MAX: Final = 1024
+"""Heals told to a neighbour at the start of a session. Innocent forks are rare; with more, the
+older ones travel in chains alone."""
+HEALS_WAITING_MAX: Final = 64
+"""Heals kept for a session that are of chains not held yet."""
+PAYLOADS_ASKED_MAX: Final = 256
+"""Payloads asked for at a time: 1 MiB of answers at most."""
+PAYLOADS_PER_FRAME_MAX: Final = 32
+"""Payloads in one frame: half of FRAME_MAX at most."""
+PAYLOADS_STALL_S: Final = 10
+"""A neighbour that leaves an ASK unanswered for so long is not asked again in the session."""
 HEALED_MAX: Final = 1024
 """Healed chains whose kept branch is looked for each SYNC_STALL_S; the oldest goes first, and
 comes with the next session."""

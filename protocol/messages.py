@@ -11,6 +11,7 @@
     CREDIT  = bytes u32                                  of records, without their lengths
     FOLLOW  = (place u32 ‖ from u32) x 1..4096           WANT without end, of heads by their place
     CHANGES = number u64                                 all changes up to this one are named
+    STATEMENT, ASK, PAYLOAD                              see `messages_aside`
     DONE    =                                            last; an end of stream without it is a cut
 
 All integers are big-endian. In a WANT, `to` = 2**32 - 1 asks for what there is and for all
@@ -44,6 +45,17 @@ from passby.protocol.limits import (
     SMALL_FRAMES_MAX,
     WANTS_PER_FRAME_MAX,
 )
+from passby.protocol.messages_aside import (
+    Ask,
+    Feature,
+    Payloads,
+    Statements,
+    pack_payloads,
+    pack_statements,
+    read_ask,
+    read_payloads,
+    read_statements,
+)
 from passby.protocol.packed import Place, places
 
 VERSION: Final = 1
@@ -71,7 +83,7 @@ _credit = struct.Struct(">I")
 
 
 class Kind(IntEnum):
-    """The kind byte. From PAYLOAD on: reserved, not read yet, but for CHANGES."""
+    """The kind byte. PROOF and CHECKPOINT are reserved, not read yet."""
 
     HELLO = 1
     HEADS = 2
@@ -82,11 +94,20 @@ class Kind(IntEnum):
     CREDIT = 7
     DONE = 8
     FOLLOW = 9
+    ASK = 10
     PAYLOAD = 16
     CHANGES = 17
     PROOF = 18
     STATEMENT = 19
     CHECKPOINT = 20
+
+
+NEEDS: Final[dict[Kind, Feature]] = {
+    Kind.STATEMENT: Feature.STATEMENTS,
+    Kind.ASK: Feature.PAYLOADS,
+    Kind.PAYLOAD: Feature.PAYLOADS,
+}
+"""Kinds that are read and said only where both sides have the bit."""
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -200,7 +221,20 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 Message = (
-    Hello | Heads | Listed | Wants | Follows | Changes | Entries | End | Credit | Done | Unknown
+    Hello
+    | Heads
+    | Listed
+    | Wants
+    | Follows
+    | Changes
+    | Entries
+    | End
+    | Credit
+    | Statements
+    | Ask
+    | Payloads
+    | Done
+    | Unknown
 )
 M = TypeVar("M")
 
@@ -216,7 +250,9 @@ def frame(kind: int, body: bytes) -> bytes:
     return b"%b%c%b" % (encode_uvarint(len(body) + 1), kind, body)
 
 
-def encode_message(message: Message) -> bytes:
+def encode_message(  # noqa: PLR0912  # one branch for each message
+    message: Message,
+) -> bytes:
     """Return the frame of `message`; entries are framed with `frame`, from encoded records."""
     match message:
         case Hello():
@@ -247,6 +283,12 @@ def encode_message(message: Message) -> bytes:
             return frame(Kind.END, _end.pack(message.author, message.next_seq))
         case Credit():
             return frame(Kind.CREDIT, _credit.pack(message.size))
+        case Statements():
+            return frame(Kind.STATEMENT, pack_statements(message))
+        case Ask():
+            return frame(Kind.ASK, b"".join(message.ids))
+        case Payloads():
+            return frame(Kind.PAYLOAD, pack_payloads(message))
         case Done():
             return frame(Kind.DONE, b"")
         case Entries() | Unknown():
@@ -360,6 +402,9 @@ _READERS: Final[dict[int, Callable[[bytes], Message]]] = {
     Kind.DONE: _read_done,
     Kind.FOLLOW: _read_follows,
     Kind.CHANGES: _read_changes,
+    Kind.STATEMENT: read_statements,
+    Kind.ASK: read_ask,
+    Kind.PAYLOAD: read_payloads,
 }
 
 

@@ -34,7 +34,7 @@ from passby.protocol.limits import (
     STREAM_WRITE_MAX,
 )
 from passby.protocol.payloads import Stated, encode_payload
-from passby.protocol.statements import parse_statement
+from passby.protocol.statements import Heal, parse_statement
 from passby.protocol.turns import turns
 from passby.protocol.types import AT_MS_MAX, EntryType
 from passby.protocol.units import SYMBOL, Unit
@@ -234,15 +234,19 @@ class Service:
     async def state(self, statement: str) -> Json:
         """Carry a root statement, about any device, in the own chain.
 
+        A heal is told to every neighbour alone, too: the own chain may be what it heals.
+
         Raises:
             UsageError: it is none.
             LocalError: nothing can be appended now.
         """
         try:
-            raw = parse_statement(bytes.fromhex(statement)).raw
+            stated = parse_statement(bytes.fromhex(statement))
         except (ValueError, RemoteError) as error:
             raise UsageError(f"This is no root statement: {error}.") from None
-        draft = Draft(EntryType.STATEMENT, payload=encode_payload(Stated(raw)))
+        if isinstance(stated, Heal):
+            await self._node.replication.heals.heal(stated)
+        draft = Draft(EntryType.STATEMENT, payload=encode_payload(Stated(stated.raw)))
         (record,) = await self._node.say([draft])
         return {"entry": record.entry.id.hex(), "seq": record.entry.seq}
 

@@ -1,4 +1,4 @@
-"""device list, add, accept, seal: the devices of one person."""
+"""device list, add, accept, seal, heal: the devices of one person."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     from passby.ledger.reader_sqlite import SqliteReader
     from passby.ledger.standing import Device
+    from passby.protocol.entry import Entry, Record
     from passby.protocol.keys import Certificate, SigningKey
 
-device_command = Group("device", help="Your devices: list them, add one, seal a lost one.")
+device_command = Group(
+    "device", help="Your devices: list, add, seal a lost one, heal a forked one."
+)
 device_command.examples = ("passby device list", "passby device seal 4be1f09c")
 
 
@@ -140,16 +143,9 @@ def device_seal(session: Session, *, device: str, at: int | None, words_file: Pa
 
     What others have relied on before stands: nobody seals away a debt.
     """
-    prefix = session.identity(device)
     mine = _certificate(session)
     with _reader(session) as reader:
-        found = [one for one in _own(reader, mine) if one.key.hex().startswith(prefix)]
-        if len(found) != 1:
-            raise UsageError(
-                f"{len(found) or 'None'} of your devices begins with {prefix}.",
-                f"See them: {session.line('device list')}",
-            )
-        key = found[0].key
+        key = _chosen(session, reader, mine, device)
         head = reader.head(key)
         seq = at if at is not None else head.seq if head else 0
         last = reader.record_at(key, seq)
@@ -177,6 +173,118 @@ def device_seal(session: Session, *, device: str, at: int | None, words_file: Pa
             "Nothing that it says after that is taken as yours.",
         ],
     )
+
+
+@device_command.add(
+    "heal",
+    "passby device heal 4be1f09c",
+    "passby device heal 4be1f09c --keep 77ab02 --words-file words.txt",
+)
+@click.argument("device")
+@click.option(
+    "--keep",
+    metavar="ID",
+    help="The first entry of the branch to keep; the branch held here unless told.",
+)
+@words_option
+def device_heal(
+    session: Session, *, device: str, keep: str | None, words_file: Path | None
+) -> None:
+    """Say in public, once, which branch of a forked DEVICE of yours counts, with your 24 words.
+
+    For a chain that forked without bad intent, as when a home was copied. The other branch is
+    given up by everybody, so it must hold no step of a trade. Stop the copy first, for good.
+    """
+    mine = _certificate(session)
+    with _reader(session) as reader:
+        key = _chosen(session, reader, mine, device)
+        kept = _branch_to_keep(reader, mine, key, session.identity(keep) if keep else None)
+    root = _own_root(session, mine, words_file)
+    from passby.protocol.statements import Heal
+
+    heal = Heal.issue(root, key, kept.seq, kept.id, show.now_ms())
+    carried = _carry(session, heal.raw, must=True)
+    answer = {
+        "device": key.hex(),
+        "healed_at": kept.seq,
+        "id": kept.id.hex(),
+        "statement": heal.raw.hex(),
+        "entry": carried,
+    }
+    session.out(
+        answer,
+        lambda: [
+            f"Device {show.short(key.hex())} is healed behind entry {kept.seq - 1}.",
+            f"What counts from there on begins with {show.short(kept.id.hex())}.",
+            "It cannot be healed again; see that no copy of its home is started.",
+        ],
+    )
+
+
+def _branch_to_keep(
+    reader: SqliteReader, mine: Certificate, key: bytes, prefix: str | None
+) -> Entry:
+    """Return the first entry of the branch that a heal would keep, if a heal would count.
+
+    Raises:
+        RefusedError: it would not.
+        UsageError: no branch, or both, begin with `prefix`.
+    """
+    from passby.ledger.chain import Proof
+    from passby.protocol.statements import Heal, may_be_abandoned
+
+    proof = next(iter(reader.evidence(key)), None)
+    if proof is None or key not in reader.frozen():
+        raise RefusedError("No fork of that device is known here.", "There is nothing to heal.")
+    if any(isinstance(one, Heal) and one.root == mine.root for one in reader.statements(key)):
+        raise RefusedError(
+            "That device was healed before; a second heal would void both.",
+            "Go on with another device: `passby device list` shows them.",
+        )
+    sides = [element for element in proof.elements if element]
+    if proof.proof is not Proof.FORK or len({side[0].body.prev for side in sides}) != 1:
+        raise RefusedError(
+            "Where that chain forked is not known here yet, or it is proven false otherwise.",
+            "Connect to a neighbour that holds the other branch, and try again.",
+        )
+    held = reader.record_at(key, proof.seq)
+    held_id = held.entry.id if held is not None else b""
+    chosen = [
+        side[0]
+        for side in sides
+        if (side[0].id.hex().startswith(prefix) if prefix else side[0].id == held_id)
+    ]
+    if len(chosen) != 1:
+        shown = " and ".join(side[0].id.hex()[:12] for side in sides)
+        raise UsageError(f"The branches begin with {shown}.", "Say which one is to stay: --keep ID")
+    kept = chosen[0]
+    given_up = [entry for side in sides if side[0].id != kept.id for entry in side]
+    if kept.id != held_id:
+        given_up += [record.entry for record in _from(reader, key, proof.seq)]
+    if not may_be_abandoned(entry.body.type for entry in given_up):
+        raise RefusedError(
+            "The other branch holds a step of a trade, which binds others: it cannot be given up.",
+            "Keep that branch, or go on with another device.",
+        )
+    return kept
+
+
+def _from(reader: SqliteReader, key: bytes, seq: int) -> Iterator[Record]:
+    while (record := reader.record_at(key, seq)) is not None:
+        yield record
+        seq += 1
+
+
+def _chosen(session: Session, reader: SqliteReader, mine: Certificate, device: str) -> bytes:
+    """Return the key of the person's device that begins with what was typed."""
+    prefix = session.identity(device)
+    found = [one for one in _own(reader, mine) if one.key.hex().startswith(prefix)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{len(found) or 'None'} of your devices begins with {prefix}.",
+            f"See them: {session.line('device list')}",
+        )
+    return found[0].key
 
 
 def _certificate(session: Session) -> Certificate:

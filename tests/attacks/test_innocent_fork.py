@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
+import pytest
 import trio
 from tests.ledger.people import Person, state
 from tests.node.networks import MemoryMaker, eventually
-from tests.node.street import Household, street
+from tests.node.street import HOME, Household, Street, street
 
-from passby.ledger.draft import Draft
+from passby.geo.cells import topic_cell
+from passby.ledger.draft import Draft, compose
 from passby.ledger.ingest import Check, admit
+from passby.ledger.store_memory import MemoryStore
 from passby.node.net import Stream
 from passby.node.participant import NETWORK_ID
 from passby.node.replicate import SYNC_PROTOCOL
 from passby.protocol.entry import Record, encode_record
+from passby.protocol.errors import RefusedError
 from passby.protocol.messages import (
     End,
     FrameReader,
@@ -165,3 +170,86 @@ async def test_a_heal_that_comes_before_a_conflict_is_heeded_does_not_wait() -> 
             last = kept.records[-1].entry
             await eventually(lambda: chains.reader.record(last.id) is not None)
             serving.cancel_scope.cancel()
+
+
+async def forked(lane: Street, *names: str) -> tuple[Household, list[Household], bytes]:
+    """Let Anna's chain fork where all see it; return her, the others, and what she keeps."""
+    anna, *others = await lane.settle("anna", *names)
+    first = await anna.list(name="Before the mishap")
+    await eventually(lambda: all(other.has_lot(first) for other in others))
+    twin = MemoryStore()
+    chain = anna.participant.chains.reader.log(anna.author, None, 9)[::-1]
+    twin.commit([admit(twin.view(chain), chain, Check.EACH)], durable=False)
+    wish = Draft(EntryType.REQUEST, facts=(topic_cell(HOME), 2**47))
+    false = compose(anna.key, twin.view(()), [wish], lane.clock(), os.urandom)
+    kept = await anna.list(name="Kept")
+    await eventually(lambda: all(other.has_lot(kept) for other in others))
+    for one in (anna, *others):
+        await one.participant.chains.admit(false, Check.EACH)
+        assert one.participant.chains.is_frozen(anna.author)
+    return anna, others, kept
+
+
+async def test_a_heal_frees_a_chain_that_is_frozen_everywhere_and_cannot_carry_it() -> None:
+    async with street(MemoryMaker()) as lane:
+        anna, (bo, cleo), kept = await forked(lane, "bo", "cleo")
+        await anna.network.disconnect(cleo.network.peer_id)
+        with pytest.raises(RefusedError, match="forked"):
+            await anna.list(name="Too early")
+        heal = Heal.issue(anna.root, anna.author, 3, kept, anna.clock())
+        await anna.participant.replication.heals.heal(heal)
+        await anna.participant.say(carried(heal))
+        after = await anna.list(name="And on")
+        await eventually(lambda: bo.has_lot(after) and cleo.has_lot(after))
+        for one in (anna, bo, cleo):
+            assert one.participant.chains.reader.frozen() == {}
+        # Who was away hears of it when it comes back.
+        dora = await lane.open("dora")
+        await dora.join(cleo)
+        await eventually(lambda: dora.has_lot(after))
+        assert dora.participant.replication.heals.known() == [heal.raw]
+
+
+async def test_a_heal_by_somebody_else_frees_nobody() -> None:
+    async with street(MemoryMaker()) as lane:
+        anna, (bo, mallory), kept = await forked(lane, "bo", "mallory")
+        forged = Heal.issue(mallory.root, anna.author, 3, kept, anna.clock())
+        with pytest.raises(RefusedError, match="no device of yours"):
+            await mallory.participant.replication.heals.heal(forged)
+        mallory.participant.replication._tell_heals([forged.raw])
+        fence = await mallory.list(name="Fence")
+        await eventually(lambda: bo.has_lot(fence))
+        assert bo.participant.chains.is_frozen(anna.author)
+        assert bo.participant.replication.heals.known() == []
+
+
+async def test_a_statement_that_its_root_did_not_sign_costs_its_sender() -> None:
+    async with street(MemoryMaker()) as lane:
+        anna, (bo, mallory), kept = await forked(lane, "bo", "mallory")
+        heal = Heal.issue(anna.root, anna.author, 3, kept, anna.clock())
+        mallory.participant.replication._tell_heals([heal.raw[:-1] + b"\x00"])
+        await eventually(lambda: bo.network.peers()[mallory.network.peer_id].score < 0)
+        assert bo.participant.chains.is_frozen(anna.author)
+
+
+async def test_a_heal_heard_before_the_chain_is_held_counts_once_it_is_found_forked() -> None:
+    async with street(MemoryMaker()) as lane:
+        anna, (bo,), kept = await forked(lane, "bo")
+        heal = Heal.issue(anna.root, anna.author, 3, kept, anna.clock())
+        waiting: dict[bytes, bytes] = {}
+        cleo = await lane.open("cleo")
+        heals = cleo.participant.replication.heals
+        await heals.heard([heal.raw, heal.raw], waiting)
+        assert waiting == {heal.raw: anna.author}
+        held = bo.participant.chains.reader
+        chain = held.log(anna.author, None, 9)[::-1]
+        await cleo.participant.chains.admit(chain, Check.EACH)
+        await heals.look_again(waiting)
+        assert heals.known() == []
+        (evidence,) = held.evidence(anna.author)
+        false = next(side[0] for side in evidence.elements if side[0].id != kept)
+        await cleo.participant.chains.admit([Record(false)], Check.EACH)
+        assert cleo.participant.chains.is_frozen(anna.author)
+        await heals.look_again(waiting)
+        assert not waiting
+        assert not cleo.participant.chains.is_frozen(anna.author)

@@ -47,6 +47,7 @@ from passby.protocol.messages import (
     encode_message,
     frame,
 )
+from passby.protocol.messages_aside import Ask, Payloads, Statements
 from passby.protocol.payloads import (
     Adjust,
     Genesis,
@@ -119,6 +120,7 @@ def bodies() -> list[Body]:
         EntryType.RELEASE: (refs[:3], lot, (4,)),
         EntryType.CANCEL: (refs[:3], (), (4,)),
         EntryType.STATEMENT: ((), (), ()),
+        EntryType.VOUCH: ((), (), (ID, 1)),
         200: (refs[:1], (), (SALT, 2**64 - 1)),
     }
     assert set(SHAPES) <= set(shaped)
@@ -190,6 +192,9 @@ MESSAGES: tuple[Message, ...] = (
     Wants((Want(ID, 1, 9), Want(ID, 9, 2**32 - 1), Want(ID, 0, 0))),
     End(ID, 4),
     Credit(65_536),
+    Statements((b"said",)),
+    Ask((ID, ID)),
+    Payloads(((ID, SALT + b"\x80"), (ID, b""))),
     Done(),
 )
 FRAMES = (

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from passby.geo.cells import cell_at, topic_cell
+from passby.ledger.draft import Draft, compose
+from passby.ledger.ingest import Check, admit
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.standing import certificate_in
+from passby.ledger.store_memory import MemoryStore
+from passby.ledger.store_sqlite import SqliteStore
 from passby.node.cli import run
+from passby.node.clock import machine_clock
 from passby.node.home import Home
-from passby.protocol.keys import Certificate
+from passby.node.participant import Identity
+from passby.protocol.keys import Certificate, root_from_words
+from passby.protocol.statements import Heal
+from passby.protocol.types import AT_MS_MAX, EntryType
 
 Capture = pytest.CaptureFixture[str]
 
@@ -151,3 +163,102 @@ def test_a_trip_device_does_not_show_whose_it_is(tmp_path: Path, capsys: Capture
     assert genesis.payload is not None
     assert trip.home.certificate not in genesis.payload
     reader.close()
+
+
+def eventually(holds: Callable[[], Any]) -> Any:
+    """Wait until something holds, and return it; a minute means never."""
+    until_s = time.monotonic() + 60
+    while not (found := holds()):
+        assert time.monotonic() < until_s, "it never came"
+        time.sleep(0.05)
+    return found
+
+
+def fork_at(holder: Device, of: Device) -> None:
+    """Let one more entry of a device come to a home that is down, as a copy of it would say it."""
+    key = of.home.ledger_key()
+    wish = Draft(EntryType.REQUEST, facts=(topic_cell(cell_at(52.375, 4.884)), AT_MS_MAX))
+    store = SqliteStore(holder.home.database_path)
+    records = compose(key, store.view(()), [wish], machine_clock(), os.urandom)
+    store.commit([admit(store.view(records), records, Check.OWN)], durable=True)
+    store.close()
+
+
+def test_an_innocent_fork_is_healed_in_public_and_the_device_goes_on(
+    phone: Device, tmp_path: Path, capsys: Capture
+) -> None:
+    give = ["give", "Old chairs", "--amount", "4 pieces", "--category", "furniture"]
+    words = ["--words-file", str(tmp_path / "words")]
+    phone.up()
+    phone.says(*give)
+    bo = Device(tmp_path / "bo", capsys)
+    bo.init("--name", "Bo")
+    bo.up()
+    try:
+        me = phone.says("status")["author"]
+        assert "No fork" in phone.refuses(4, "device", "heal", me[:8], *words)
+        phone.says("join", bo.says("status")["addresses"][0])
+        eventually(lambda: bo.says("status")["lots_open"] == 1)
+        phone.says("down")
+        bo.says("down")
+        fork_at(bo, phone)
+        phone.up()
+        kept = phone.says(*give)["id"]
+        bo.up()
+        phone.says("join", bo.says("status")["addresses"][0])
+        assert phone.says("device", "list")["frozen_from"] in (None, 3)
+        eventually(lambda: phone.says("device", "list")["frozen_from"] == 3)
+        eventually(lambda: bo.says("status")["lots_open"] == 0)
+        assert "forked" in phone.refuses(4, *give)
+        healed = phone.says("device", "heal", me[:8], *words)
+        assert (healed["device"], healed["healed_at"], healed["id"]) == (me, 3, kept)
+        assert phone.says("device", "list")["frozen_from"] is None
+        phone.says(*give)
+        eventually(lambda: bo.says("status")["lots_open"] == 3)
+        reader = SqliteReader.open(bo.home.database_path)
+        assert reader.frozen() == {}
+        reader.close()
+        assert "No fork" in phone.refuses(4, "device", "heal", me[:8], *words)
+    finally:
+        bo.code("down")
+
+
+def forked(phone: Device, *, binding: bool = False) -> list[str]:
+    """Let the phone hold one branch of its chain, and proof of another; return both ids."""
+    key, home = phone.home.ledger_key(), phone.home
+    identity = Identity(key, "Anna", home.certificate, home.certificate_salt, bytes(32))
+    cell = topic_cell(cell_at(52.375, 4.884))
+    wish = Draft(EntryType.REQUEST, facts=(cell, AT_MS_MAX))
+    adopt = Draft(
+        EntryType.PROPOSE, refs=(b"l" * 32,), facts=(b"t" * 32, AT_MS_MAX, 1, 0, AT_MS_MAX)
+    )
+    store, other = SqliteStore(home.database_path), MemoryStore()
+    genesis = compose(key, store.view(()), [identity.genesis()], 1, os.urandom)
+    ids = []
+    for one, draft in (
+        (other, adopt if binding else replace(wish, payload=b"\x80")),
+        (store, wish),
+    ):
+        one.commit([admit(one.view(genesis), genesis, Check.OWN)], durable=True)
+        (record,) = compose(key, one.view(()), [draft], 2, os.urandom)
+        one.commit([admit(one.view([record]), [record], Check.OWN)], durable=True)
+        ids.append(record.entry.id.hex())
+    records = other.log(key.public, None, 9)[::-1]
+    store.commit([admit(store.view(records), records, Check.EACH)], durable=True)
+    store.close()
+    return ids
+
+
+def test_a_heal_that_would_be_void_is_refused(phone: Device, tmp_path: Path) -> None:
+    words = ["--words-file", str(tmp_path / "words")]
+    forked(phone, binding=True)
+    me = phone.home.ledger_key().public.hex()
+    assert "binds others" in phone.refuses(4, "device", "heal", me[:8], *words)
+    assert "branches begin with" in phone.refuses(
+        2, "device", "heal", me[:8], "--keep", "00" * 8, *words
+    )
+    root = root_from_words((tmp_path / "words").read_text())
+    store = SqliteStore(phone.home.database_path)
+    store.add_statement(Heal.issue(root, phone.home.ledger_key().public, 2, b"x" * 32, 1))
+    store.close()
+    assert "healed before" in phone.refuses(4, "device", "heal", me[:8], *words)

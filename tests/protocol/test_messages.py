@@ -44,6 +44,7 @@ from passby.protocol.messages import (
     encode_message,
     frame,
 )
+from passby.protocol.messages_aside import Ask, Payloads, Statements
 
 A, B = b"\xaa" * 32, b"\xbb" * 32
 NETWORK = b"N" * 32
@@ -70,6 +71,12 @@ GOLDEN: list[tuple[Message, str]] = [
     (Wants((Want(B, 0, 0),)), "2904" + "bb" * 32 + "0000000000000000"),
     (End(A, 3), "2506" + "aa" * 32 + "00000003"),
     (Credit(65536), "050700010000"),
+    (Statements((b"one", b"two!")), "0a13" + "036f6e65" + "0474776f21"),
+    (Ask((A, B)), "410a" + "aa" * 32 + "bb" * 32),
+    (
+        Payloads(((A, SALT + b"\x80"), (B, b""))),
+        "5410" + "aa" * 32 + "11" + "73" * 16 + "80" + "bb" * 32 + "00",
+    ),
     (Done(), "0108"),
 ]
 
@@ -134,7 +141,7 @@ def test_records_beyond_what_a_frame_may_bring_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [0, 10, 64, 255, *(kind for kind in Kind if kind >= Kind.PAYLOAD and kind != Kind.CHANGES)],
+    [0, 11, 64, 255, Kind.PROOF, Kind.CHECKPOINT],
 )
 def test_kinds_that_are_not_read_come_out_as_unknown(kind: int) -> None:
     assert taken(frame(kind, b"whatever")) == [Unknown(kind, 8)]
@@ -257,3 +264,34 @@ def test_credit_and_larger_frames_are_no_flood() -> None:
         while reader.take() is not None:
             pass
     assert not reader.pending
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (Kind.STATEMENT, b""),
+        (Kind.STATEMENT, b"\x00"),
+        (Kind.STATEMENT, b"\x05four"),
+        (Kind.STATEMENT, b"\x01a" * 65),
+        (Kind.STATEMENT, b"\xc1\x04" + b"a" * 577),
+        (Kind.ASK, b""),
+        (Kind.ASK, A + b"x"),
+        (Kind.ASK, A * 257),
+        (Kind.PAYLOAD, b""),
+        (Kind.PAYLOAD, A),
+        (Kind.PAYLOAD, A + b"\x10" + SALT),
+        (Kind.PAYLOAD, A + b"\x11" + SALT),
+        (Kind.PAYLOAD, (A + b"\x00") * 33),
+        (Kind.PAYLOAD, A + b"\x91\x20" + bytes(4113)),
+    ],
+)
+def test_lists_beside_chains_that_are_empty_cut_off_or_too_long_are_refused(
+    kind: Kind, body: bytes
+) -> None:
+    with pytest.raises(RemoteError):
+        decode_message(kind, body)
+
+
+def test_the_largest_answer_fits_in_a_frame() -> None:
+    most = Payloads(((A, SALT + bytes(4096)),) * 32)
+    assert taken(encode_message(most)) == [most]

@@ -39,6 +39,8 @@ from passby.protocol.keys import (
     root_from_words,
     root_words,
 )
+from passby.protocol.messages import Message, encode_message
+from passby.protocol.messages_aside import Ask, Payloads, Statements
 from passby.protocol.payloads import (
     Condition,
     Genesis,
@@ -110,6 +112,30 @@ def keys() -> Json:
         "certificate_salt": salt.hex(),
         "genesis_fact": certificate_commitment(salt, certificate.raw).hex(),
     }
+
+
+def frames() -> list[Json]:
+    """Return frames of a sync stream that are said by feature bits, with what they say."""
+    root = root_from_words(root_words(b"\x01" * 32))
+    ids = [bytes([number]) * 32 for number in (0x10, 0x11)]
+    heal = Heal.issue(root, DEVICE.public, 4, ids[0], T0)
+    payload = b"\x81\xa4name\xa3Ann"
+    salt = b"\x05" * 16
+    said: list[tuple[Message, Json]] = [
+        (Statements((heal.raw,)), {"kind": "STATEMENT", "statements": [heal.raw.hex()]}),
+        (Ask(tuple(ids)), {"kind": "ASK", "ids": [each.hex() for each in ids]}),
+        (
+            Payloads(((ids[0], salt + payload), (ids[1], b""))),
+            {
+                "kind": "PAYLOAD",
+                "answers": [
+                    {"id": ids[0].hex(), "salt": salt.hex(), "payload": payload.hex()},
+                    {"id": ids[1].hex()},
+                ],
+            },
+        ),
+    ]
+    return [{**fields, "frame": encode_message(message).hex()} for message, fields in said]
 
 
 def statements() -> Json:
@@ -486,6 +512,7 @@ def build() -> dict[str, object]:
         "bundles": bundles(),
         "canonical": canonical(),
         "checkpoints": checkpoints(),
+        "frames": frames(),
         "gossip": refused(),
         "keys": keys(),
         "prices": prices(),

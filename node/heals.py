@@ -1,0 +1,124 @@
+"""Heals that travel alone: a chain that is frozen everywhere cannot carry its own.
+
+Each neighbour is told of those known when a session begins, and of others as they come. One
+about a chain that is held, by a root that has a say over it, is kept and told on; of a chain
+that is not held it waits with the session that brought it, until the chain is found forked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from passby.ledger.standing import statement_in
+from passby.node.chains import Chains
+from passby.protocol.entry import Record
+from passby.protocol.errors import RefusedError
+from passby.protocol.limits import HEALS_WAITING_MAX, STATEMENTS_TOLD_MAX
+from passby.protocol.statements import Heal, parse_statement
+from passby.protocol.types import EntryType
+
+_TOLD_OF_ONE = 2
+"""Heals of one device that are told: a second one shows that all are void."""
+
+
+class Heals:
+    """The heals known here.
+
+    Args:
+        chains: keeps them, and says whose device is whose.
+        tell: is given those that are new, for every neighbour.
+    """
+
+    def __init__(self, chains: Chains, tell: Callable[[Sequence[bytes]], None]) -> None:
+        self._chains = chains
+        self._tell = tell
+        self._known: dict[bytes, bytes] | None = None
+        chains.on_records(self._look_into)
+        chains.on_bulk(self._look_into_bulk)
+
+    def known(self) -> list[bytes]:
+        """Return those to tell a neighbour, as on the wire."""
+        return list(self._heals())[-STATEMENTS_TOLD_MAX:]
+
+    async def heard(self, raws: Sequence[bytes], waiting: dict[bytes, bytes]) -> None:
+        """Take what a neighbour tells.
+
+        Args:
+            raws: as on the wire.
+            waiting: raw -> device of what this neighbour told of chains not held here.
+
+        Raises:
+            RemoteError: one is no root statement.
+            LocalError: the disk is failing.
+        """
+        for raw in raws:
+            if raw in self._heals() or raw in waiting:
+                continue
+            statement = parse_statement(raw)
+            if not isinstance(statement, Heal):
+                continue
+            if self._chains.head_seq(statement.device):
+                await self._take(statement)
+            elif len(waiting) < HEALS_WAITING_MAX:
+                waiting[raw] = statement.device
+
+    async def look_again(self, waiting: dict[bytes, bytes]) -> None:
+        """Take what waited for a chain that is found forked by now.
+
+        Raises:
+            LocalError: the disk is failing.
+        """
+        for raw in [raw for raw, device in waiting.items() if self._chains.is_frozen(device)]:
+            del waiting[raw]
+            statement = parse_statement(raw)
+            assert isinstance(statement, Heal), "only heals wait"
+            await self._take(statement)
+
+    async def heal(self, statement: Heal) -> None:
+        """Keep a heal of this person's, and tell every neighbour.
+
+        Raises:
+            RefusedError: it is of somebody else's device, or one that is not held.
+            LocalError: the disk is failing.
+        """
+        if not await self._take(statement):
+            raise RefusedError(
+                "This heal is of no device of yours that is known here, or was made before.",
+                "`passby device list` shows your devices.",
+            )
+
+    async def _take(self, statement: Heal) -> bool:
+        chains = self._chains
+        if chains.reader.person_of(statement.device) != statement.root:
+            return False
+        if not self._note(statement) or not await chains.state(statement):
+            return False
+        self._tell([statement.raw])
+        return True
+
+    def _note(self, statement: Heal) -> bool:
+        known = self._heals()
+        told = sum(device == statement.device for device in known.values())
+        if statement.raw in known or told >= _TOLD_OF_ONE:
+            return False
+        known[statement.raw] = statement.device
+        return True
+
+    def _heals(self) -> dict[bytes, bytes]:
+        if self._known is None:
+            self._known = {}
+            for statement in self._chains.reader.statements():
+                if isinstance(statement, Heal):
+                    self._note(statement)
+        return self._known
+
+    def _look_into(self, records: Sequence[Record]) -> None:
+        for record in records:
+            if record.entry.body.type == EntryType.STATEMENT:
+                statement = statement_in(record)
+                if isinstance(statement, Heal) and self._note(statement):
+                    self._tell([statement.raw])
+
+    async def _look_into_bulk(self, _places: object) -> None:
+        # Read anew when it is next asked for.
+        self._known = None
