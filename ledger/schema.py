@@ -351,6 +351,9 @@ def faults(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise _fault(path, error) from error
+    except UnicodeDecodeError as error:
+        # What SQLite says of a damaged schema quotes it, and a flipped bit makes that no text.
+        raise damaged(path, "its own description is no text") from error
 
 
 def _fault(path: Path, error: sqlite3.DatabaseError) -> LocalError:

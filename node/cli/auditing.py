@@ -12,7 +12,14 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Session, clean, command
-from passby.protocol.errors import Exit, LocalError, RefusedError, RemoteError, UsageError
+from passby.protocol.errors import (
+    DamagedError,
+    Exit,
+    LocalError,
+    RefusedError,
+    RemoteError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from passby.ledger.audit import Report, Scope
@@ -95,27 +102,35 @@ def audit_command(
     from passby.node.report import words
 
     now_ms = show.now_ms()
-    connection = open_reader(path)
+    try:
+        connection = open_reader(path)
+    except DamagedError as error:
+        raise _damaged(error) from error
     try:
         with faults(path):
             # One snapshot: the daemon may go on writing.
             connection.execute("BEGIN")
         reader = SqliteReader(path, connection)
         scope = _scope(session, reader, *named[0]) if named else None
-        total = None if scope else reader.counts().entries
+        total = None if scope else _count(reader)
         watched = sys.stderr.isatty() and not session.as_json and not quiet
         with _progress(total, watched=watched) as progress:
             report = audit(reader, now_ms, scope, signatures=signatures, progress=progress)
+        traced = None
         if page is not None:
             from passby.node.report.traces import trace_store
 
-            kind, subject = words.scope_of(scope)
-            about = "everything held" if subject is None else f"{kind} {subject.hex()[:8]}"
-            _write_page(page, report, trace_store(reader, report), about, now_ms)
+            traced = trace_store(reader, report)
+    except DamagedError as error:
+        raise _damaged(error) from error
     finally:
         connection.close()
     if not quiet:
         session.out(words.plain(report, scope), lambda: _lines(report))
+    if page is not None and traced is not None:
+        kind, subject = words.scope_of(scope)
+        about = "everything held" if subject is None else f"{kind} {subject.hex()[:8]}"
+        _write_page(page, report, traced, about, now_ms)
     return report.exit_code
 
 
@@ -125,6 +140,11 @@ def _audit_bundle(session: Session, path: Path, page: Path | None, *, quiet: boo
 
     checked = proving.read_bundle(path)
     report = checked.report
+    if not quiet:
+        session.out(
+            words.plain(report) | {"scope": "bundle"} | proving.plain(checked),
+            lambda: [*proving.lines(checked), *_lines(report)],
+        )
     if page is not None:
         from passby.node.report.traces import trace_bundle
 
@@ -132,12 +152,20 @@ def _audit_bundle(session: Session, path: Path, page: Path | None, *, quiet: boo
         about = f"a bundle about {bundle.about.name.lower()} {bundle.subject.hex()[:8]}"
         traced = trace_bundle(bundle, report)
         _write_page(page, report, traced, about, show.now_ms(), bundle=True)
-    if not quiet:
-        session.out(
-            words.plain(report) | {"scope": "bundle"} | proving.plain(checked),
-            lambda: [*proving.lines(checked), *_lines(report)],
-        )
     return report.exit_code
+
+
+def _damaged(error: DamagedError) -> LocalError:
+    """Return the error of a ledger too damaged to be audited: an audit's 2, and no other's."""
+    return LocalError(error.message, error.hint, Exit.USAGE)
+
+
+def _count(reader: SqliteReader) -> int | None:
+    """Return how much there is to look at, None where even that is damaged."""
+    try:
+        return reader.counts().entries
+    except DamagedError:
+        return None
 
 
 def _write_page(
@@ -228,7 +256,6 @@ def _author(reader: SqliteReader, text: str) -> bytes:
 
 def name_of(reader: SqliteReader, author: bytes) -> str | None:
     """Return the name that a chain opens with, which nobody vouches for."""
-    from passby.protocol.errors import DamagedError
     from passby.protocol.payloads import Genesis, decode_payload
 
     try:

@@ -11,7 +11,7 @@ RULES: Final = """
   --chain: #76589f; --other: #8b8e94; --link: #8794b8;
   --proven: #b3261e; --corrupt: #b55b00; --incomplete: #5d6f86; --noted: #7d7469;
   --clean: #2f7d4f; --glyph: #ffffff; }
-@media (prefers-color-scheme: dark) { :root {
+@media screen and (prefers-color-scheme: dark) { :root {
   --paper: #16181b; --card: #1e2125; --ink: #e7e4de; --soft: #9ba0a8; --line: #34383e;
   --held: #6a6e75; --market: #58b3a6; --trade: #8fa3e6; --handover: #dcab52; --end: #c795ac;
   --chain: #b49adf; --other: #878b92; --link: #66739a;
@@ -105,6 +105,8 @@ a { color: var(--trade); }
   :root { --paper: #fff; } body { font-size: 11px; } main { max-width: none; padding: 0; }
   .plate { overflow: visible; border: none; padding: 0; } svg.strip { min-width: 0; }
   .plate, ol.findings li, tr, dl.counts div { break-inside: avoid; }
-  dl.counts { grid-template-columns: repeat(6, 1fr); }
+  dl.counts { grid-template-columns: repeat(6, 1fr); } dl.counts dd { font-size: 14px; }
+  table, ul.legend, dl.counts dt, ol.findings .where { font-size: 10px; }
+  .verdict strong { font-size: 14px; } h1 { font-size: 18px; } h2 { font-size: 14px; }
 }
 """

@@ -122,7 +122,7 @@ def trace_store(
     """
     findings = graver_first(report.findings)
     named = _places(source, findings)
-    heads = dict(source.heads())
+    heads = _heads(source)
     words = {word.author: word for word in report.root_words}
     rank = dict(_gravity(findings, named, words))
 
@@ -221,6 +221,16 @@ def _gravity(
     for finding in reversed(findings):
         if finding.author is not None:
             yield finding.author, ORDER.index(finding.severity)
+
+
+def _heads(source: TraceSource) -> dict[bytes, Head]:
+    """Return the heads as far as they can be read: what cannot is among the findings."""
+    heads: dict[bytes, Head] = {}
+    try:
+        heads.update(source.heads())
+    except DamagedError:
+        return heads
+    return heads
 
 
 def _partners(source: TraceSource, trace: Trace, among: set[bytes]) -> list[bytes]:

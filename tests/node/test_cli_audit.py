@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,29 @@ def test_a_page_is_written_beside_what_is_said(town: Town, tmp_path: Path, capsy
     assert town.run("audit", "--lot", lot, "--html", str(path), "--force", "--quiet") == 1
     assert f"Audit of lot {lot[:8]}" in path.read_text(encoding="utf-8")
     assert town.run("audit", "--html", str(tmp_path / "no" / "where")) == 74
+
+
+def test_a_damaged_ledger_has_its_page_wherever_it_can_be_audited(
+    town: Town, tmp_path: Path, capsys: Capture
+) -> None:
+    database, page = Home.open(town.path).database_path, tmp_path / "audit.html"
+    with SqliteStore.open(database)._db as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    whole, dice = database.read_bytes(), random.Random(7)  # a test's dice
+    codes = set()
+    for _ in range(40):
+        data = bytearray(whole)
+        for _ in range(20):
+            at = dice.randrange(4096, len(data))
+            data[at] ^= 1 << dice.randrange(8)
+        database.write_bytes(data)
+        page.unlink(missing_ok=True)
+        code = town.run("audit", "--html", str(page))
+        codes.add(code)
+        assert code in (0, 2), capsys.readouterr().err
+        shown = capsys.readouterr()
+        assert page.exists() == bool(shown.out), shown.err
+    assert 2 in codes
 
 
 def test_a_bundle_has_its_page_too(town: Town, tmp_path: Path) -> None:
