@@ -316,11 +316,17 @@ def _gaps(
     before = 0
     for seq in (*(point.seq for point in points), head_seq + 1):
         cuts = sorted({before + 1, seq, *(edge for edge in edges if before + 1 < edge < seq)})
+        last: Gap | None = None
         for start, end in pairwise(cuts):
             kind = damaged.get(start) or next(
                 (kind for low, high, kind in ranges if low <= start <= high), otherwise
             )
-            yield Gap(start, end - 1, kind)
+            if last is not None and last.kind is not kind:
+                yield last
+                last = None
+            last = Gap(last.from_seq if last is not None else start, end - 1, kind)
+        if last is not None:
+            yield last
         before = max(before, seq)
 
 

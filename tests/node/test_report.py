@@ -184,16 +184,16 @@ def test_missing_unreadable_and_trusted_stretches_are_drawn_apart(tmp_path: Path
     hold(store, author.records)
     number = store._number(author.public)
     assert number is not None
-    for seq in (5, 6):
+    for seq in (4, 5, 6, 7):
         store._all("DELETE FROM entries WHERE place = ?", (number << 32 | seq,))
     store._all("UPDATE entries SET raw = x'00' WHERE place = ?", (number << 32 | 9,))
     report = audit(store, LATER)
-    traced = trace_store(store, report, lambda _: [(2, 3), (5, 5)])
+    traced = trace_store(store, report, lambda _: [(2, 3), (4, 4), (5, 5)])
     (trace,) = traced.traces
     # What is held is drawn, whoever vouches for it.
     assert trace.gaps == (
-        Gap(5, 5, GapKind.TRUSTED),
-        Gap(6, 6, GapKind.MISSING),
+        Gap(4, 5, GapKind.TRUSTED),
+        Gap(6, 7, GapKind.MISSING),
         Gap(9, 9, GapKind.DAMAGED),
     )
     picture = lay_out(traced)
