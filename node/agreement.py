@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from passby.node.chains import Chains
 from passby.node.quantities import Amount, show_amount
 from passby.node.trades import offer_of, terms_in
@@ -52,6 +54,31 @@ def check_terms(chains: Chains, trade: Trade, now_ms: int) -> None:
         raise RefusedError(
             "The terms differ from what the offer says.",
             "Decline with `passby cancel`, and offer anew if the price has changed.",
+        )
+
+
+def check_stranger(trade: Trade, others: Iterable[Trade], lister: bytes) -> None:
+    """Refuse a second open reserve for a taker nobody answers for: keys are free, goods are not.
+
+    Args:
+        trade: the one to reserve for.
+        others: further trades of its taker with `lister`.
+        lister: whose lots are set aside.
+
+    Raises:
+        RefusedError: goods are set aside for the taker already, or would be of several lots.
+    """
+    set_aside = [
+        leg
+        for each in others
+        for leg in each.legs
+        if leg.lister == lister and leg.reserves and not leg.releases and not leg.handovers
+    ]
+    asked = [leg for leg in trade.legs if leg.lister == lister]
+    if len(set_aside) + len(asked) > 1:
+        raise RefusedError(
+            "Nobody you trust answers for this taker, who may have one lot set aside at a time.",
+            f"If you know who it is: passby vouch {trade.taker.hex()[:12]}",
         )
 
 

@@ -20,6 +20,7 @@ from passby.ledger.frames import Places
 from passby.node.agreement import (
     binds_too_long,
     check_amount,
+    check_stranger,
     check_terms,
     handover_until,
     in_time,
@@ -69,6 +70,7 @@ class Desk:
         sealing: seals the words that go with a step to the parties.
         may_confirm: whether enough vouches for what the listers of a trade have reserved; asked
             again whenever `look` is called.
+        is_vouched: whether somebody answers for an author; a stranger has one reserve at a time.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Desk:
         salt: Salt,
         sealing: Sealing,
         may_confirm: Callable[[Trade], bool] = lambda _trade: True,
+        is_vouched: Callable[[bytes], bool] = lambda _author: True,
     ) -> None:
         self._chains = chains
         self._clock = clock
@@ -86,6 +89,7 @@ class Desk:
         self._salt = salt
         self._sealing = sealing
         self._may_confirm = may_confirm
+        self._is_vouched = is_vouched
         self._bell = trio.Event()
         self._open: dict[bytes, None] = {}
         """Trades in which this device has written something that may bind it."""
@@ -226,6 +230,8 @@ class Desk:
                 raise self._out_of_turn(trade, EntryType.RESERVE)
             check_terms(self._chains, trade, self._clock())
             legs = [trade.legs[number - 1] for number in numbers]
+            if not self._is_vouched(trade.taker):
+                check_stranger(trade, self._open_with(trade.taker), self.me)
             hashes = {leg.number: await self._hashes(trade, leg.number) for leg in legs}
 
             def draft(at_ms: int) -> list[Draft]:
@@ -526,6 +532,11 @@ class Desk:
             for step in turns(trade, self._clock())
             if step.party == self.me and step.type == kind
         ]
+
+    def _open_with(self, taker: bytes) -> list[Trade]:
+        """Return the trades that bind this device and that `taker` has proposed."""
+        held = ((trade_id, self._chains.reader.record(trade_id)) for trade_id in self._open)
+        return [self.trade(i) for i, record in held if record and record.entry.author == taker]
 
     def _my_receipts(self, trade: Trade) -> list[Leg]:
         return [trade.legs[step.number - 1] for step in self._mine(trade, EntryType.RECEIPT)]

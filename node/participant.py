@@ -124,12 +124,18 @@ class Participant:
             network, self.chains, self.checkpoints, identity.witness, note_cosigned
         )
         self.quorum = Quorum(network, self.chains, self.checkpoints, self.witnessing, policy)
+        self.circle = Circle(self.chains, Certificate.parse(identity.certificate).root)
         self.desk = Desk(
-            self.chains, clock, identity.code_key, salt, self.sealing, self.quorum.allows
+            self.chains,
+            clock,
+            identity.code_key,
+            salt,
+            self.sealing,
+            self.quorum.allows,
+            self.circle.has,
         )
         self.quorum.on_reached(self.desk.look)
         cells = topics_around(home)
-        self.circle = Circle(self.chains, Certificate.parse(identity.certificate).root)
         self.quotas = Quotas(self.chains, self.circle, cells)
         self.gossip = Gossip(network, self.chains, clock, cells, self.circle, self.quotas)
         self.replication = Replication(network, self.chains, network_id, self.quotas.wanted_to)
