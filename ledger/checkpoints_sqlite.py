@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from passby.ledger.checkpoint import SignedCheckpoint, parse_checkpoint
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, damaged, faults
-from passby.ledger.tree import BLOCK, KEPT_EVERY, Rows, perfect_row
+from passby.ledger.store import NOTHING_PRUNED, Pruned
+from passby.ledger.tree import BLOCK, Rows, chain_rows
 from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import HASH_BYTES, entry_id
 from passby.protocol.errors import RemoteError
 from passby.protocol.keys import SIGNATURE_BYTES
-
-BLOCK_ROOTS: Final = "SELECT place, root FROM blocks WHERE place BETWEEN ? AND ? ORDER BY place"
 
 
 def id8(entry_id: bytes) -> int:
@@ -62,15 +61,11 @@ class CheckpointReader:
             return lambda _level, _start, _end: ()
         number, size = held
 
-        def rows(level: int, start: int, end: int) -> Sequence[bytes]:
-            if level == 0:
-                return self._ids(number, start, min(end, size))
-            above = level - KEPT_EVERY
-            return perfect_row(
-                self._blocks(number, start << above, min(end << above, size // BLOCK)), above
-            )
-
-        return rows
+        return chain_rows(
+            lambda start, end: self._ids(number, start, end),
+            lambda start, end: self._kept(number, start, end),
+            size,
+        )
 
     def _ids(self, number: int, start: int, end: int) -> list[bytes]:
         """Return the ids of leaves `start` to `end` - 1, up to the first that is not held."""
@@ -94,22 +89,31 @@ class CheckpointReader:
             found.append(leaf)
         return found
 
-    def _blocks(self, number: int, start: int, end: int) -> list[bytes]:
-        """Return the roots of blocks `start` to `end` - 1, up to the first that is not held."""
-        places = [(number << SEQ_BITS) + BLOCK * (at + 1) for at in range(start, end)]
-        kept = dict(self._all(BLOCK_ROOTS, (places[0], places[-1]))) if places else {}
-        found: list[bytes] = []
-        for place in places:
-            root = kept.get(place)
-            if root is None:
-                last = place & SEQ_MASK
-                row = perfect_row(self._ids(number, last - BLOCK, last), KEPT_EVERY)
-                if not row:
-                    break
-                (root,) = row
-            self._expect(bytes, root)
-            found.append(root)
-        return found
+    def _kept(self, number: int, start: int, end: int) -> dict[int, bytes]:
+        """Return the roots that are kept of blocks `start` to `end` - 1, by their numbers."""
+        rows = self._all(
+            "SELECT place, root FROM blocks WHERE place BETWEEN ? AND ?",
+            ((number << SEQ_BITS) + start * BLOCK + 1, (number << SEQ_BITS) + end * BLOCK),
+        )
+        self._expect(bytes, *(root for _, root in rows))
+        return {(place & SEQ_MASK) // BLOCK - 1: root for place, root in rows}
+
+    def pruned(self, author: bytes) -> Pruned:
+        """As `Reader.pruned`."""
+        number = self._number(author)
+        if number is None:
+            return NOTHING_PRUNED
+        chain = (number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK)
+        blocks, lots = (
+            self._all(f"SELECT place FROM {table} WHERE pruned AND place BETWEEN ? AND ?", chain)  # noqa: S608  # constants
+            for table in ("blocks", "lots")
+        )
+        if not blocks:
+            return NOTHING_PRUNED
+        return Pruned(
+            frozenset(place & SEQ_MASK for (place,) in blocks),
+            frozenset(place & SEQ_MASK for (place,) in lots),
+        )
 
     # --- checkpoints -------------------------------------------------------------------
     def checkpoint(self, author: bytes) -> SignedCheckpoint | None:

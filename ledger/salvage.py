@@ -24,6 +24,7 @@ from passby.ledger.prove import evidence_of, proof_in
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, SqliteError, open_damaged
 from passby.ledger.store import Reader
 from passby.ledger.store_sqlite import SqliteStore
+from passby.ledger.tree import block_of
 from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import (
     HASH_BYTES,
@@ -73,22 +74,32 @@ def salvage(path: Path, fresh: Path) -> Salvaged:
 def sound_to(reader: Reader, author: bytes) -> int:
     """Return how far the author's chain is whole: read, linked, and ending in a signature.
 
-    All payloads up to there are those that were committed to, or are not held.
+    All payloads up to there are those that were committed to, or are not held. What was pruned
+    on purpose is passed over; what is left before it ends in a signature of its own.
     """
     last: Entry | None = None
-    signed = 0
+    seq, signed = 1, 0
     pending: list[Entry] = []
+    pruned = reader.pruned(author).blocks
     while True:
-        seq = last.seq + 1 if last is not None else 1
+        if (block := block_of(seq)) in pruned:
+            signed = _last_signed(pending) or signed
+            if signed != seq - 1:
+                return signed
+            last, pending = None, []
+            seq, signed = block + 1, block
+            continue
         try:
             record = reader.record_at(author, seq)
         except DamagedError:
             record = None
         if record is None or record.entry.author != author:
             break
-        if record.entry.body.prev != (last.id if last is not None else None):
+        prev = record.entry.body.prev
+        if (prev is None) is not (seq == 1) or (last is not None and prev != last.id):
             break
         last = record.entry
+        seq += 1
         pending.append(last)
         if len(pending) == RUN_MAX:
             signed = _last_signed(pending) or signed

@@ -7,7 +7,7 @@ One owner writes; `Reader` is what any number of others may do beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -49,6 +49,25 @@ class Counts(msgspec.Struct, frozen=True):
     trades: int
     frozen: int
     bytes: int
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What was pruned of one chain, on purpose and behind a checkpoint."""
+
+    blocks: frozenset[int] = frozenset()
+    """The last seq of each block of 256 entries that is not held, only the root over it."""
+    lots: frozenset[int] = frozenset()
+    """Lots, by seq, some of whose entries are among those: what they came to is all there is."""
+
+
+NOTHING_PRUNED: Final = Pruned()
+
+
+class Freed(msgspec.Struct, frozen=True):
+    """What pruning let go of: entries, and the bytes they held."""
+
+    entries: int = 0
+    bytes: int = 0
 
 
 class Derived(msgspec.Struct, frozen=True):
@@ -197,6 +216,9 @@ class Reader(Protocol):
         What of it no kept checkpoint covers is hashed from the ids when asked for.
         """
 
+    def pruned(self, author: bytes) -> Pruned:
+        """Return what was pruned of the author's chain."""
+
     def checkpoint(self, author: bytes) -> SignedCheckpoint | None:
         """Return the checkpoint of the author's chain that was kept, with all its lines."""
 
@@ -270,8 +292,22 @@ class Store(Reader, Protocol):
         from what salvage saved, takes a new witness key.
         """
 
+    def prune(self, author: bytes, blocks: Iterable[int]) -> Freed:
+        """Drop whole blocks of the author's chain, by their last seqs; their roots stay.
+
+        What cannot go stays: the first block, that of the head, what the kept checkpoint does
+        not cover, and what lies behind an entry that no signature would then vouch for. What
+        lots and reserves came to stays, so that nobody is accused for want of a pruned entry.
+
+        Raises:
+            DamagedError: the chain does not come to the root of its checkpoint; nothing went.
+        """
+
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """Set aside what is held of the author's chain behind `after_seq`; it is missing then.
+
+        Where that reaches into what was pruned, or behind which a pruned lot went on, all of the
+        chain is set aside, since what such lots came to by then cannot be told.
 
         What was erased stays erased when it comes again.
         """
@@ -379,16 +415,24 @@ def prefix_bytes(prefix: str) -> tuple[bytes, bytes]:
     return bytes.fromhex(shown.ljust(16, "0")), bytes.fromhex(shown.ljust(16, "f"))
 
 
-def replay(entries: Iterable[Entry]) -> tuple[dict[int, LotStock], dict[int, Reserve]]:
+def cut_behind(pruned: Pruned, lots: Mapping[int, LotStock], after_seq: int) -> int:
+    """Return behind which seq to cut a chain some of which was pruned, to cut it at `after_seq`."""
+    moved = (lots[seq].last_seq for seq in pruned.lots if seq in lots)
+    return 0 if max((*pruned.blocks, *moved), default=0) > after_seq else after_seq
+
+
+def replay(
+    entries: Iterable[Entry], pruned: frozenset[int] = frozenset()
+) -> tuple[dict[int, LotStock], dict[int, Reserve]]:
     """Fold the entries of one chain, in order, into lots and reserves by seq.
 
-    The entries were judged when they were appended; one that breaks the rule now is passed
-    over, as an audit will tell.
+    Lots in `pruned` are passed over, for want of some of their entries. The entries were judged
+    when they were appended; one that breaks the rule now is passed over, as an audit will tell.
     """
     lots: dict[int, LotStock] = {}
     reserves: dict[int, Reserve] = {}
     for entry in entries:
-        if not carries_stock(entry):
+        if not carries_stock(entry) or entry.body.stock[0] in pruned:
             continue
         stock = entry.body.stock
         step = apply(lots.get(stock[0]), reserves.get(stock[2]), entry)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.checkpoint import SignedCheckpoint, author_of
 from passby.ledger.ingest import Batch, View
+from passby.ledger.pruning import to_drop
 from passby.ledger.spoken import SpokenCells
 from passby.ledger.standing import Device, Roots, Standing, devices_of, stands_among, statement_in
 from passby.ledger.store import (
@@ -15,10 +16,13 @@ from passby.ledger.store import (
     Counts,
     Derived,
     Footprint,
+    Freed,
     HeldLot,
+    Pruned,
     bounded_run,
     checked_payload,
     concerned,
+    cut_behind,
     newer,
     prefix_bytes,
     replay,
@@ -26,7 +30,7 @@ from passby.ledger.store import (
     until_ms,
     vouch_in,
 )
-from passby.ledger.tree import Rows, rows_of
+from passby.ledger.tree import BLOCK, Rows, chain_rows
 from passby.ledger.trust import standing_vouches
 from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import Entry, Record, encode_record
@@ -40,7 +44,10 @@ class MemoryStore:
     """A `Store` in dictionaries; a durable commit is as durable as the process."""
 
     def __init__(self) -> None:
-        self._chains: dict[bytes, list[Record]] = {}
+        self._chains: dict[bytes, list[Record | None]] = {}
+        # author -> last seq of a pruned block -> its root; what was pruned is None in the chain.
+        self._pruned: dict[bytes, dict[int, bytes]] = {}
+        self._pruned_lots: dict[bytes, set[int]] = {}
         self._checked: dict[bytes, set[int]] = {}
         self._by_id: dict[bytes, tuple[bytes, int]] = {}
         self._erased: set[bytes] = set()
@@ -65,10 +72,11 @@ class MemoryStore:
     def head(self, author: bytes) -> Head | None:
         """As `Reader.head`."""
         chain = self._chains.get(author)
-        if not chain:
-            return None
-        last = chain[-1].entry
-        return Head(last.seq, last.id, last.at_ms)
+        last = chain[-1] if chain else None
+        return Head(last.entry.seq, last.entry.id, last.entry.at_ms) if last is not None else None
+
+    def _held(self, author: bytes) -> Iterator[Record]:
+        return (record for record in self._chains.get(author, ()) if record is not None)
 
     def frozen_from(self, author: bytes) -> int | None:
         """As `View.frozen_from`."""
@@ -90,7 +98,7 @@ class MemoryStore:
         return stands_among(entry, self.trade, self.person_of)
 
     def _entries_from(self, author: bytes, seq: int) -> Iterator[Entry]:
-        return (record.entry for record in self._chains.get(author, [])[seq - 1 :])
+        return (record.entry for record in _in_a_row(self._chains.get(author, [])[seq - 1 :]))
 
     def record_at(self, author: bytes, seq: int) -> Record | None:
         """As `Reader.record_at`."""
@@ -207,28 +215,56 @@ class MemoryStore:
         self._witnessed[origin] = new
         return True
 
+    def prune(self, author: bytes, blocks: Iterable[int]) -> Freed:
+        """As `Store.prune`."""
+        entries = size = 0
+        for dropped in to_drop(self, author, blocks):
+            for record in dropped.records:
+                self._chains[author][record.entry.seq - 1] = None
+                del self._by_id[record.entry.id]
+                size += record.size
+            entries += len(dropped.records)
+            self._pruned.setdefault(author, {})[dropped.last] = dropped.root
+            self._pruned_lots.setdefault(author, set()).update(dropped.lots)
+            if dropped.vouched is not None:
+                self._checked.setdefault(author, set()).add(dropped.vouched)
+        if entries:
+            self._refold()
+        return Freed(entries, size)
+
+    def _forget_pruned(self, author: bytes) -> None:
+        self._pruned.pop(author, None)
+        self._pruned_lots.pop(author, None)
+
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """As `Store.cut`."""
         del why
+        lots = {seq: lot for (key, seq), lot in self._lots.items() if key == author}
+        after_seq = cut_behind(self.pruned(author), lots, after_seq)
         chain = self._chains.get(author, [])
         for record in chain[after_seq:]:
-            del self._by_id[record.entry.id]
+            if record is not None:
+                del self._by_id[record.entry.id]
         del chain[after_seq:]
+        if after_seq == 0:
+            self._forget_pruned(author)
         if not chain:
             self._chains.pop(author, None)
         self._checked[author] = {seq for seq in self._checked.get(author, ()) if seq <= after_seq}
         self._refold()
         self._spoken.drop(author)
-        for record in chain:
+        for record in self._held(author):
             self._spoken.take(record.entry)
 
     def forget(self, authors: Iterable[bytes]) -> None:
         """As `Store.forget`."""
         gone = [author for author in authors if author in self._chains]
-        carried = [statement_in(record) for author in gone for record in self._chains[author]]
+        carried = [statement_in(record) for author in gone for record in self._held(author)]
         for author in gone:
-            for record in self._chains.pop(author):
+            for record in self._held(author):
                 del self._by_id[record.entry.id]
+            del self._chains[author]
+            self._forget_pruned(author)
             self._checked.pop(author, None)
             self._evidence.pop(author, None)
             self._checkpoints.pop(author, None)
@@ -242,16 +278,25 @@ class MemoryStore:
         """As `Store.rebuild`."""
         self._refold()
         self._spoken = SpokenCells(self._entry)
-        for chain in self._chains.values():
-            for record in chain:
+        for author in self._chains:
+            for record in self._held(author):
                 self._spoken.take(record.entry)
 
     def _refold(self) -> None:
-        self._lots, self._reserves, self._trades, self._vouches = {}, {}, {}, {}
-        for author, chain in self._chains.items():
-            for record in chain:
+        gone = {(author, seq) for author, lots in self._pruned_lots.items() for seq in lots}
+        self._lots = {place: lot for place, lot in self._lots.items() if place in gone}
+        self._reserves = {
+            (author, seq): held
+            for (author, seq), held in self._reserves.items()
+            if (author, held.lot_seq) in gone
+        }
+        self._trades, self._vouches = {}, {}
+        for author in self._chains:
+            for record in self._held(author):
                 self._index(record)
-            lots, reserves = replay(record.entry for record in chain)
+            lots, reserves = replay(
+                (record.entry for record in self._held(author)), self.pruned(author).lots
+            )
             self._lots.update({(author, seq): lot for seq, lot in lots.items()})
             self._reserves.update({(author, seq): held for seq, held in reserves.items()})
 
@@ -279,7 +324,7 @@ class MemoryStore:
     def run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[Record]:
         """As `Reader.run`."""
         checked = self._checked.get(author, set())
-        chain = self._chains.get(author, [])[max(from_seq, 1) - 1 :][:RUN_MAX]
+        chain = _in_a_row(self._chains.get(author, [])[max(from_seq, 1) - 1 :][:RUN_MAX])
         found = (
             (record, record.entry.seq, record.size, record.entry.seq in checked) for record in chain
         )
@@ -293,7 +338,7 @@ class MemoryStore:
         """As `Reader.log`."""
         chain = self._chains.get(author, [])
         below = chain if before_seq is None else chain[: max(before_seq - 1, 0)]
-        return below[::-1][:limit]
+        return [record for record in below[::-1] if record is not None][:limit]
 
     def evidence(self, author: bytes | None = None) -> list[Evidence]:
         """As `Reader.evidence`."""
@@ -339,10 +384,10 @@ class MemoryStore:
 
     def open_requests(self, now_ms: int) -> Iterator[Record]:
         """As `Reader.open_requests`."""
-        for author, chain in list(self._chains.items()):
+        for author in list(self._chains):
             if not self._is_open(author):
                 continue
-            for record in chain:
+            for record in list(self._held(author)):
                 body = record.entry.body
                 if body.type == EntryType.REQUEST:
                     until_ms = body.facts[1]
@@ -384,19 +429,18 @@ class MemoryStore:
 
     def footprint(self, author: bytes) -> Footprint:
         """As `Reader.footprint`."""
-        chain = self._chains.get(author, [])
+        chain = list(self._held(author))
         placed = (r.entry.body.facts[0] for r in chain if r.entry.body.type in PLACED_TYPES)
         cell = next(placed, None)
         return Footprint(sum(r.size for r in chain), cell if isinstance(cell, int) else None)
 
     def erased(self, author: bytes) -> frozenset[int]:
         """As `Reader.erased`."""
-        chain = self._chains.get(author, [])
-        return frozenset(r.entry.seq for r in chain if r.entry.id in self._erased)
+        return frozenset(r.entry.seq for r in self._held(author) if r.entry.id in self._erased)
 
     def derived(self, author: bytes) -> Derived:
         """As `Reader.derived`."""
-        entries = [record.entry for record in self._chains.get(author, [])]
+        entries = [record.entry for record in self._held(author)]
         dated = (EntryType.OFFER, EntryType.REQUEST)
         return Derived(
             {seq: lot for (key, seq), lot in self._lots.items() if key == author},
@@ -408,7 +452,19 @@ class MemoryStore:
 
     def tree(self, author: bytes) -> Rows:
         """As `Reader.tree`."""
-        return rows_of([record.entry.id for record in self._chains.get(author, [])])
+        chain, pruned = self._chains.get(author, []), self._pruned.get(author, {})
+        return chain_rows(
+            lambda start, end: [record.entry.id for record in _in_a_row(chain[start:end])],
+            lambda start, end: {
+                at: pruned[last] for at in range(start, end) if (last := (at + 1) * BLOCK) in pruned
+            },
+            len(chain),
+        )
+
+    def pruned(self, author: bytes) -> Pruned:
+        """As `Reader.pruned`."""
+        blocks, lots = self._pruned.get(author, ()), self._pruned_lots.get(author, ())
+        return Pruned(frozenset(blocks), frozenset(lots))
 
     def checkpoint(self, author: bytes) -> SignedCheckpoint | None:
         """As `Reader.checkpoint`."""
@@ -424,7 +480,7 @@ class MemoryStore:
 
     def counts(self) -> Counts:
         """As `Reader.counts`."""
-        records = [record for chain in self._chains.values() for record in chain]
+        records = [record for author in self._chains for record in self._held(author)]
         return Counts(
             authors=len(self._chains),
             entries=len(records),
@@ -444,3 +500,11 @@ class MemoryStore:
 
     def close(self) -> None:
         """As `Reader.close`."""
+
+
+def _in_a_row(chain: Sequence[Record | None]) -> Iterator[Record]:
+    """Yield records up to the first that was pruned."""
+    for record in chain:
+        if record is None:
+            return
+        yield record

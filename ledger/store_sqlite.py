@@ -12,13 +12,24 @@ from passby.ledger.chain import Evidence, Head
 from passby.ledger.checkpoint import SignedCheckpoint, author_of
 from passby.ledger.ingest import Batch, View
 from passby.ledger.proof_bytes import pack_elements
+from passby.ledger.pruning import to_drop
+from passby.ledger.pruning_sqlite import clear_folds, drop_block
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.rows_sqlite import BLOCKS, ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
-from passby.ledger.schema import FOLDS, SEQ_BITS, SEQ_MASK, faults
+from passby.ledger.schema import SEQ_BITS, SEQ_MASK, faults
 from passby.ledger.spoken_sqlite import Speaking
 from passby.ledger.standing import Roots, statement_in
-from passby.ledger.store import ABANDONED, checked_payload, concerned, newer, replay, spare
-from passby.ledger.tree import BLOCK
+from passby.ledger.store import (
+    ABANDONED,
+    Freed,
+    checked_payload,
+    concerned,
+    cut_behind,
+    newer,
+    replay,
+    spare,
+)
+from passby.ledger.tree import BLOCK, KEPT_EVERY
 from passby.ledger.view_sqlite import HeldView
 from passby.ledger.witness import Held
 from passby.protocol.entry import Entry, Record
@@ -340,23 +351,22 @@ class SqliteStore(SqliteReader):
             kept = newer(self.checkpoint(author), signed)
             if kept is None:
                 return False
-            number = self._numbered(author)
             self._db.execute(
                 "INSERT OR REPLACE INTO checkpoints (author, size, root, note) VALUES (?, ?, ?, ?)",
-                (number, kept.head.size, kept.head.root, kept.encode()),
+                (self._numbered(author), kept.head.size, kept.head.root, kept.encode()),
             )
-            self._keep_blocks(number, kept.head.size)
+            self._keep_blocks(author, kept.head.size)
         return True
 
-    def _keep_blocks(self, number: int, size: int) -> None:
+    def _keep_blocks(self, author: bytes, size: int) -> None:
         """Keep the roots of the whole blocks that a checkpoint covers, as far as they are held.
 
         Kept as they are appended, they would slow down the taking in of every chain; most are
         never asked for. Here the author has signed what they come to.
         """
         rows: list[Any] = []
-        for at, root in enumerate(self._blocks(number, 0, size // BLOCK), 1):
-            rows += (number << SEQ_BITS | at * BLOCK, root, 0)
+        for at, root in enumerate(self.tree(author)(KEPT_EVERY, 0, size // BLOCK), 1):
+            rows += (self._numbered(author) << SEQ_BITS | at * BLOCK, root, 0)
         BLOCKS.insert(self._db, rows)
 
     def witness(self, origin: str, held: Held, new: Held) -> bool:
@@ -372,6 +382,16 @@ class SqliteStore(SqliteReader):
             )
         return True
 
+    def prune(self, author: bytes, blocks: Iterable[int]) -> Freed:
+        """As `Store.prune`; the room is used again, and the file does not shrink."""
+        entries = size = 0
+        with self._transaction(durable=False):
+            for dropped in to_drop(self, author, blocks):
+                drop_block(self._db, self._numbered(author), dropped)
+                entries += len(dropped.records)
+                size += sum(record.size for record in dropped.records)
+        return Freed(entries, size)
+
     # --- damage ------------------------------------------------------------------------
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """As `Store.cut`; the rows go into the table `quarantine`."""
@@ -379,6 +399,9 @@ class SqliteStore(SqliteReader):
             self._cut(author, after_seq, why)
 
     def _cut(self, author: bytes, after_seq: int, why: str) -> None:
+        pruned = self.pruned(author)
+        if pruned.blocks:
+            after_seq = cut_behind(pruned, self.derived(author).lots, after_seq)
         number = self._numbered(author)
         last = number << SEQ_BITS | SEQ_MASK
         behind = (number << SEQ_BITS | after_seq) + 1
@@ -389,9 +412,8 @@ class SqliteStore(SqliteReader):
         )
         for table in ("entries", "blocks"):
             self._delete(table, number, after_seq)
-        for table in FOLDS:
-            # The folds of the whole chain are made again from what is left of it.
-            self._delete(table, number, 0)
+        # The folds of the whole chain are made again from what is left of it.
+        clear_folds(self._db, number, whole=after_seq == 0)
         self._unspeak(number)
         self._db.execute(
             "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0 WHERE number = ?", (number,)
@@ -418,8 +440,9 @@ class SqliteStore(SqliteReader):
         number = self._number(author)
         if number is None:
             return
-        for table in ("entries", "blocks", *FOLDS):
+        for table in ("entries", "blocks"):
             self._delete(table, number, 0)
+        clear_folds(self._db, number, whole=True)
         self._unspeak(number)
         self._db.execute(
             "UPDATE erasures SET place = 0 WHERE place BETWEEN ? AND ?",
@@ -467,7 +490,8 @@ class SqliteStore(SqliteReader):
     def rebuild(self) -> None:
         """As `Store.rebuild`; heads too are made again from the entries."""
         with self._transaction(durable=True):
-            for table in (*FOLDS, "spoken", "awaited"):
+            clear_folds(self._db)
+            for table in ("spoken", "awaited"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608  # constants
             self._db.execute("DELETE FROM blocks WHERE NOT pruned")
             for number, author in self._all("SELECT number, key FROM authors ORDER BY number"):
@@ -489,7 +513,7 @@ class SqliteStore(SqliteReader):
             speaking.take(place, entry)
         folds.write(self._db)
         speaking.write(self._db)
-        lots, reserves = replay(entries)
+        lots, reserves = replay(entries, self.pruned(author).lots)
         self._write_stock(
             {(author, seq): lot for seq, lot in lots.items()},
             {(author, seq): reserve for seq, reserve in reserves.items()},

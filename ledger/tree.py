@@ -13,7 +13,7 @@ hashed again when asked for, some 500 hashes for a proof from any chain.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -99,6 +99,48 @@ def rows_of(ids: Sequence[bytes]) -> Rows:
         if level % KEPT_EVERY == 0:
             kept[level] = row
     return lambda level, start, end: kept.get(level, ())[start:end]
+
+
+def chain_rows(
+    ids: Callable[[int, int], Sequence[bytes]],
+    kept: Callable[[int, int], Mapping[int, bytes]],
+    size: int,
+) -> Rows:
+    """Return rows over a chain of which a store keeps the roots of some blocks, and most ids.
+
+    Args:
+        ids: gives the leaves `start` to `end` - 1, up to the first that is not held.
+        kept: gives the roots that are kept of blocks `start` to `end` - 1, by their numbers.
+        size: of the chain.
+    """
+
+    def blocks(start: int, end: int) -> list[bytes]:
+        roots = kept(start, end)
+        found: list[bytes] = []
+        for at in range(start, end):
+            row = [roots[at]] if at in roots else block_root(ids(at * BLOCK, (at + 1) * BLOCK))
+            if not row:
+                break
+            found += row
+        return found
+
+    def rows(level: int, start: int, end: int) -> Sequence[bytes]:
+        if level == 0:
+            return ids(start, min(end, size))
+        above = level - KEPT_EVERY
+        return perfect_row(blocks(start << above, min(end << above, size // BLOCK)), above)
+
+    return rows
+
+
+def block_of(seq: int) -> int:
+    """Return the last seq of the block that the entry at `seq` is in."""
+    return -(-seq // BLOCK) * BLOCK
+
+
+def block_root(ids: Sequence[bytes]) -> Sequence[bytes]:
+    """Return the root of a block's ids, nothing where they are not a whole block."""
+    return perfect_row(ids, KEPT_EVERY) if len(ids) == BLOCK else ()
 
 
 def perfect_row(row: Sequence[bytes], levels: int) -> Sequence[bytes]:
