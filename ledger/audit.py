@@ -14,9 +14,12 @@ import msgspec
 
 from passby.ledger.audit_chain import AuditSource, ChainAudit
 from passby.ledger.audit_roots import RootsAudit
+from passby.ledger.audit_tree import TreeAudit
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.findings import AuditExit, Finding, Report, Severity
+from passby.ledger.policy import Policy
 from passby.ledger.prove import prove_evidence
+from passby.ledger.tree import BLOCK
 from passby.protocol.entry import Entry
 from passby.protocol.errors import DamagedError
 from passby.protocol.limits import CREDIT_MAX, REFS_MAX, SEQ_MAX
@@ -76,6 +79,7 @@ def audit(
     scope: Scope | None = None,
     *,
     signatures: bool = False,
+    policy: Policy | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Verify what `scope` names, everything by default.
@@ -87,12 +91,14 @@ def audit(
         signatures: check every signature. Otherwise those at the ends of stored runs, which
             vouch for all entries before them; garbage swapped in for an inner one, which
             proves nothing against anybody, goes unseen.
+        policy: whose cosignatures make pruned history trusted; without it that rests on its
+            authors' word.
         progress: told how many entries were looked at, again and again.
 
     Raises:
         LocalError: the source cannot be read at all. Damage within it is a finding.
     """
-    return _Audit(source, now_ms, progress, signatures=signatures).run(scope or AllScope())
+    return _Audit(source, now_ms, progress, policy, signatures=signatures).run(scope or AllScope())
 
 
 class _Audit:
@@ -101,6 +107,7 @@ class _Audit:
         source: AuditSource,
         now_ms: int,
         progress: Callable[[int], None],
+        policy: Policy | None,
         *,
         signatures: bool,
     ) -> None:
@@ -109,6 +116,9 @@ class _Audit:
         self._progress = progress
         self._each = signatures
         self._report = Report()
+        self._trees = TreeAudit(source, self._report, policy, now_ms // 1000)
+        self._pruned_to_ms = 0
+        """Until when entries of any chain may have been pruned."""
         self._trades: dict[bytes, set[bytes]] = {}
         """Propose id -> ids of the sound entries of the trade."""
         self._offers: set[bytes] = set()
@@ -160,8 +170,10 @@ class _Audit:
             for seq, statement in chain.statements.items():
                 roots.carried(author, seq, statement)
             healed = roots.judge(author).heal is not None
+            if head is not None:
+                self._trees.judge(chain, healed=healed)
             if author in proofs:
-                self._evidence(proofs[author], healed=healed)
+                self._evidence(proofs[author], chain, healed=healed)
 
     def _naming(self, item_id: bytes) -> set[bytes]:
         """Count the entries that name an item; return the authors of their chains."""
@@ -169,6 +181,7 @@ class _Audit:
         for author, head in self._source.heads():
             seq = 1
             try:
+                pruned = self._source.pruned(author).blocks
                 while run := self._source.run(author, seq, SEQ_MAX, CREDIT_MAX):
                     found = sum(
                         item_id == record.entry.id or item_id in record.entry.body.refs
@@ -178,6 +191,8 @@ class _Audit:
                     if found:
                         authors.add(author)
                     seq += len(run)
+                    while seq + BLOCK - 1 in pruned:
+                        seq += BLOCK
             except DamagedError:
                 # What cannot be read may name it: the replay says what is wrong.
                 authors.add(author)
@@ -192,6 +207,7 @@ class _Audit:
         if head is not None:
             self._report.chains += 1
             chain.run(self._source, head, self._progress)
+        self._pruned_to_ms = max(self._pruned_to_ms, chain.pruned_to_ms)
         self._offers.update(entry_id for seq, entry_id in chain.offers.items() if chain.sound(seq))
         for seq, (propose_id, entry_id) in chain.trade_entries.items():
             if chain.sound(seq):
@@ -200,14 +216,19 @@ class _Audit:
 
     # --- proofs ------------------------------------------------------------------------
 
-    def _evidence(self, evidence: Evidence, *, healed: bool) -> None:
+    def _evidence(self, evidence: Evidence, chain: ChainAudit, *, healed: bool) -> None:
         accused = tuple(element[0] for element in evidence.elements if element)
         verdict = Severity.PROVEN if prove_evidence(evidence) is not None else Severity.CORRUPT
+        moved = {entry.body.stock[0] for entry in accused if entry.body.stock}
+        if verdict is Severity.CORRUPT and not chain.gone.isdisjoint(moved):
+            # What the last entry contradicts may be among what was pruned.
+            verdict = Severity.INCOMPLETE
         if healed and verdict is Severity.PROVEN:
             verdict = Severity.NOTED
         text = {
             Severity.NOTED: f"healed: {evidence.rule}",
             Severity.PROVEN: evidence.rule,
+            Severity.INCOMPLETE: f"what a stored proof builds on was pruned: {evidence.rule}",
             Severity.CORRUPT: f"a stored proof does not hold: {evidence.rule}",
         }[verdict]
         self._report.add(
@@ -242,19 +263,21 @@ class _Audit:
                     Severity.CORRUPT, "entries of a trade are not listed with it", propose_id
                 )
             propose = entries.get(propose_id)
+            # Of a trade that was over, part may have been pruned: nothing can be made of that.
+            newest_ms = max((entry.at_ms for entry in entries.values()), default=self._now_ms)
+            old = newest_ms <= self._pruned_to_ms
+            lacks = Severity.NOTED if old else Severity.INCOMPLETE
             if propose is None:
-                self._note(Severity.INCOMPLETE, "a trade whose propose is not held", propose_id)
+                self._note(lacks, "a trade whose propose is not held", propose_id)
                 return
             lacking = self._lacking(entries, propose)
             if lacking:
                 text = "entries that a trade names are not held"
-                self._note(Severity.INCOMPLETE, text, propose_id, *lacking)
+                self._note(lacks, text, propose_id, *lacking)
             for lot in propose.body.refs:
                 offer = self._source.record(lot) if lot in self._offers else None
                 if offer is None:
-                    self._note(
-                        Severity.INCOMPLETE, "a trade whose offer is not held", propose_id, lot
-                    )
+                    self._note(lacks, "a trade whose offer is not held", propose_id, lot)
                 else:
                     entries[lot] = offer.entry
         except DamagedError as error:

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from passby.ledger.chain import ChainRule, Evidence, Head
+from passby.ledger.checkpoint import SignedCheckpoint
 from passby.ledger.findings import Finding, Report, Severity
 from passby.ledger.standing import statement_in
-from passby.ledger.store import Derived, until_ms, vouch_in
+from passby.ledger.store import NOTHING_PRUNED, Derived, Pruned, until_ms, vouch_in
+from passby.ledger.tree import BLOCK, Rows, block_of
 from passby.protocol.codec import decode, encode
 from passby.protocol.entry import Entry, Record, parse_entry, payload_hash
 from passby.protocol.errors import DamagedError, RemoteError
@@ -75,6 +77,15 @@ class AuditSource(Protocol):
     def sealed(self) -> dict[bytes, int]:
         """As `Reader.sealed`."""
 
+    def pruned(self, author: bytes) -> Pruned:
+        """As `Reader.pruned`."""
+
+    def tree(self, author: bytes) -> Rows:
+        """As `Reader.tree`."""
+
+    def checkpoint(self, author: bytes) -> SignedCheckpoint | None:
+        """As `Reader.checkpoint`."""
+
     def derived(self, author: bytes) -> Derived:
         """As `Reader.derived`."""
 
@@ -109,6 +120,14 @@ class ChainAudit:
         self.offers: dict[int, bytes] = {}
         self.statements: dict[int, Statement] = {}
         """Root statements that its entries carry, by seq."""
+        self.ids: list[bytes | None] = []
+        """The id of each entry, None where none was read."""
+        self.skipped: set[int] = set()
+        """The last seqs of the blocks that were pruned."""
+        self.pruned_to_ms = 0
+        """Until when entries may have been pruned."""
+        self.gone: set[int] = set()
+        """Lots that cannot be followed, since entries of theirs were pruned."""
         self._report = report
         self._each = each
         self._pending: list[Entry] = []
@@ -128,11 +147,21 @@ class ChainAudit:
         """Whether every entry up to the last is there and vouched for."""
         return not self._damaged_to
 
+    def id_row(self, start: int, end: int) -> list[bytes]:
+        """Return the ids behind `start` up to `end`, up to the first that was not read."""
+        row: list[bytes] = []
+        for found in self.ids[start:end]:
+            if found is None:
+                break
+            row.append(found)
+        return row
+
     def run(self, source: AuditSource, head: Head, progress: Callable[[int], None]) -> None:
         """Replay the chain that the store says ends in `head`."""
         seq = 1
         empty = 0
         self._erased = source.erased(self.author)
+        pruned = self._read_pruned(source)
         while True:
             try:
                 records = source.run(self.author, seq, SEQ_MAX, CREDIT_MAX)
@@ -149,6 +178,11 @@ class ChainAudit:
                 continue
             if seq > head.seq:
                 break
+            if seq + BLOCK - 1 in pruned.blocks:
+                self._skip(seq)
+                seq += BLOCK
+                progress(BLOCK)
+                continue
             if empty >= GAP_MAX:
                 self._lack(seq, head.seq)
                 break
@@ -160,6 +194,30 @@ class ChainAudit:
         self._tell_gaps()
         self._accuse()
         self._compare(source, head)
+
+    def _read_pruned(self, source: AuditSource) -> Pruned:
+        try:
+            pruned = source.pruned(self.author)
+        except DamagedError:
+            # Said where the chain's tree is judged.
+            return NOTHING_PRUNED
+        self.gone.update(pruned.lots)
+        return pruned
+
+    def _skip(self, seq: int) -> None:
+        """Pass over the block that begins at `seq`: what is left before it vouches for itself."""
+        self._settle()
+        self.skipped.add(seq + BLOCK - 1)
+
+    def _is_gone(self, stock: tuple[int, ...]) -> bool:
+        """Tell whether a lot cannot be followed, since something that its entry names went."""
+        lot_seq, previous_seq, reserve_seq, *_ = stock
+        if lot_seq in self.gone:
+            return True
+        if any(block_of(seq) in self.skipped for seq in (lot_seq, previous_seq, reserve_seq)):
+            self.gone.add(lot_seq)
+            return True
+        return False
 
     def _take_one(self, source: AuditSource, seq: int) -> bool:
         """Read one place by itself, for the rest of its run cannot be read."""
@@ -189,6 +247,7 @@ class ChainAudit:
             self._damage(seq, f"entry {seq} is not the one that belongs there")
             return
         last = self.last
+        self._place(entry)
         if last is not None and last.seq == seq - 1:
             if body.prev != last.id:
                 # Whichever of the two a signature vouches for is the one that is whole.
@@ -216,6 +275,12 @@ class ChainAudit:
         self._pending.append(entry)
         if self._each:
             self._check_last()
+
+    def _place(self, entry: Entry) -> None:
+        seq = entry.body.seq
+        self.ids += [None] * (seq - 1 - len(self.ids)) + [entry.id]
+        if seq - 1 in self.skipped:
+            self.pruned_to_ms = entry.body.at_ms
 
     def _take_payload(self, record: Record, entry: Entry) -> None:
         body = entry.body
@@ -266,6 +331,8 @@ class ChainAudit:
     def _take_stock(self, entry: Entry) -> None:
         lot_seq, reserve_seq = entry.body.stock[0], entry.body.stock[2]
         if lot_seq <= self._damaged_to or lot_seq in self._broken_lots:
+            return
+        if self._is_gone(entry.body.stock):
             return
         match apply(
             self.lots.get(lot_seq) if entry.body.type != EntryType.OFFER else None,
@@ -362,17 +429,21 @@ class ChainAudit:
         except DamagedError as error:
             self._note(Severity.CORRUPT, error.message)
             return
+        apart = self._broken_lots | self.gone
         kept = [
-            {seq: lot for seq, lot in lots.items() if seq not in self._broken_lots}
+            {seq: lot for seq, lot in lots.items() if seq not in apart}
             for lots in (self.lots, held.lots)
         ]
         reserves = [
-            {seq: one for seq, one in found.items() if one.lot_seq not in self._broken_lots}
+            {seq: one for seq, one in found.items() if one.lot_seq not in apart}
             for found in (self.reserves, held.reserves)
         ]
+        until_ms = {
+            seq: day for seq, day in held.until_ms.items() if block_of(seq) not in self.skipped
+        }
         self._hold("lots", *kept)
         self._hold("reserves", *reserves)
-        self._hold("last days", self._until_ms, held.until_ms)
+        self._hold("last days", self._until_ms, until_ms)
         self._hold("proposes", self._proposes, held.proposes)
         self._hold("vouches", self._vouches, held.vouches)
 

@@ -110,9 +110,11 @@ class CheckpointReader:
         )
         if not blocks:
             return NOTHING_PRUNED
+        under = self._one("SELECT size, root, note FROM prunings WHERE author = ?", (number,))
         return Pruned(
             frozenset(place & SEQ_MASK for (place,) in blocks),
             frozenset(place & SEQ_MASK for (place,) in lots),
+            None if under is None else self._checkpoint(*under),
         )
 
     # --- checkpoints -------------------------------------------------------------------

@@ -70,7 +70,8 @@ class Report:
     their own or one that links to them, `unverified` the others. `missing` entries are named
     by the store and not there. Of payloads, `erased` counts those forgotten here on purpose, and
     `unsent` those that never arrived, since whoever sent the entry had none; neither leaves
-    anything unproven. `trusted` is history that only witnesses vouch for.
+    anything unproven. Of what was pruned, `trusted` is history that witnesses vouch for, as many as
+    the policy asks for, and `on_word` what rests on a checkpoint of its author alone.
 
     `statements` are root statements, each with its signature; `seals` and `heals` the chains
     that one of them seals or heals, of which `root_words` lists ROOT_WORDS_MAX. Of the
@@ -81,6 +82,7 @@ class Report:
     verified: int = 0
     unverified: int = 0
     trusted: int = 0
+    on_word: int = 0
     erased: int = 0
     unsent: int = 0
     missing: int = 0

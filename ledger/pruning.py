@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from passby.ledger.checkpoint import SignedCheckpoint
 from passby.ledger.store import Reader
 from passby.ledger.tree import BLOCK, block_root, root_at
 from passby.protocol.entry import Record
@@ -25,14 +26,15 @@ from passby.protocol.stock import carries_stock
 class Dropped(msgspec.Struct, frozen=True):
     """A block to drop: its last seq, root and records, and the lots that these moved.
 
-    `vouched` is the seq of the entry before it, whose own signature was just verified, where
-    that one is held.
+    `under` is the checkpoint that covers it, `vouched` the seq of the entry before it, whose own
+    signature was just verified, where that one is held.
     """
 
     last: int
     root: bytes
     records: tuple[Record, ...]
     lots: frozenset[int]
+    under: SignedCheckpoint
     vouched: int | None
 
 
@@ -49,6 +51,8 @@ def to_drop(reader: Reader, author: bytes, blocks: Iterable[int]) -> Iterator[Dr
     if root_at(rows, signed.head.size) != signed.head.root:
         raise _unlike()
     gone = set(reader.pruned(author).blocks)
+    if gone and max(gone) > signed.head.size:
+        return
     for last in sorted(set(blocks) - gone):
         if last % BLOCK or not BLOCK < last <= min(signed.head.size, head.seq - 1):
             continue
@@ -67,7 +71,7 @@ def to_drop(reader: Reader, author: bytes, blocks: Iterable[int]) -> Iterator[Dr
         gone.add(last)
         stocked = (record.entry for record in records if record.entry.body.stock)
         lots = frozenset(entry.body.stock[0] for entry in stocked if carries_stock(entry))
-        yield Dropped(last, root, records, lots, vouched)
+        yield Dropped(last, root, records, lots, signed, vouched)
 
 
 def _unlike() -> DamagedError:

@@ -204,9 +204,21 @@ def m007_spoken(db: Database) -> None:
     db.execute("CREATE INDEX awaited_by ON awaited (author)")
 
 
+@migrations()
+def m008_prunings(db: Database) -> None:
+    """The checkpoint by which each chain was pruned."""
+    # A newer checkpoint may come with fewer cosignatures than the one that was believed.
+    db.table("prunings").create(
+        {"author": int, "size": int, "root": bytes, "note": bytes},
+        pk="author",
+        not_null={"size", "root", "note"},
+        strict=True,
+    )
+
+
 FOLDS: Final = ("lots", "reserves", "requests", "proposes", "trades", "vouches")
 """Tables that are made again from the entries, by place."""
-VERSION: Final = 7
+VERSION: Final = 8
 """What `user_version` holds once every migration is applied."""
 
 

@@ -58,6 +58,8 @@ class Pruned(msgspec.Struct, frozen=True):
     """The last seq of each block of 256 entries that is not held, only the root over it."""
     lots: frozenset[int] = frozenset()
     """Lots, by seq, some of whose entries are among those: what they came to is all there is."""
+    under: SignedCheckpoint | None = None
+    """The checkpoint by which the last of it went."""
 
 
 NOTHING_PRUNED: Final = Pruned()

@@ -48,6 +48,7 @@ class MemoryStore:
         # author -> last seq of a pruned block -> its root; what was pruned is None in the chain.
         self._pruned: dict[bytes, dict[int, bytes]] = {}
         self._pruned_lots: dict[bytes, set[int]] = {}
+        self._pruned_under: dict[bytes, SignedCheckpoint] = {}
         self._checked: dict[bytes, set[int]] = {}
         self._by_id: dict[bytes, tuple[bytes, int]] = {}
         self._erased: set[bytes] = set()
@@ -148,6 +149,9 @@ class MemoryStore:
         held = self.record_at(author, heal.seq) if heal is not None else None
         if heal is not None and held is not None and held.entry.id != heal.id:
             self.cut(author, heal.seq - 1, ABANDONED)
+            kept = self.checkpoint(author)
+            if kept is not None and kept.head.size >= heal.seq:
+                del self._checkpoints[author]
             # A proof from further up has one side in the branch that was given up.
             if author in self._evidence and self._evidence[author].seq > heal.seq:
                 del self._evidence[author]
@@ -226,6 +230,7 @@ class MemoryStore:
             entries += len(dropped.records)
             self._pruned.setdefault(author, {})[dropped.last] = dropped.root
             self._pruned_lots.setdefault(author, set()).update(dropped.lots)
+            self._pruned_under[author] = dropped.under
             if dropped.vouched is not None:
                 self._checked.setdefault(author, set()).add(dropped.vouched)
         if entries:
@@ -235,6 +240,7 @@ class MemoryStore:
     def _forget_pruned(self, author: bytes) -> None:
         self._pruned.pop(author, None)
         self._pruned_lots.pop(author, None)
+        self._pruned_under.pop(author, None)
 
     def cut(self, author: bytes, after_seq: int, why: str) -> None:
         """As `Store.cut`."""
@@ -464,7 +470,7 @@ class MemoryStore:
     def pruned(self, author: bytes) -> Pruned:
         """As `Reader.pruned`."""
         blocks, lots = self._pruned.get(author, ()), self._pruned_lots.get(author, ())
-        return Pruned(frozenset(blocks), frozenset(lots))
+        return Pruned(frozenset(blocks), frozenset(lots), self._pruned_under.get(author))
 
     def checkpoint(self, author: bytes) -> SignedCheckpoint | None:
         """As `Reader.checkpoint`."""

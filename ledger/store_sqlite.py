@@ -13,9 +13,8 @@ from passby.ledger.checkpoint import SignedCheckpoint, author_of
 from passby.ledger.ingest import Batch, View
 from passby.ledger.proof_bytes import pack_elements
 from passby.ledger.pruning import to_drop
-from passby.ledger.pruning_sqlite import clear_folds, drop_block
 from passby.ledger.reader_sqlite import SqliteReader
-from passby.ledger.rows_sqlite import BLOCKS, ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
+from passby.ledger.rows_sqlite import ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, faults
 from passby.ledger.spoken_sqlite import Speaking
 from passby.ledger.standing import Roots, statement_in
@@ -30,10 +29,17 @@ from passby.ledger.store import (
     spare,
 )
 from passby.ledger.tree import BLOCK, KEPT_EVERY
+from passby.ledger.tree_sqlite import (
+    clear_folds,
+    drop_block,
+    put_blocks,
+    put_checkpoint,
+    put_witnessed,
+)
 from passby.ledger.view_sqlite import HeldView
 from passby.ledger.witness import Held
 from passby.protocol.entry import Entry, Record
-from passby.protocol.errors import RefusedError
+from passby.protocol.errors import DamagedError, RefusedError
 from passby.protocol.limits import STATEMENTS_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve
@@ -276,6 +282,9 @@ class SqliteStore(SqliteReader):
         held = self.record_at(author, heal.seq) if heal is not None else None
         if heal is not None and held is not None and held.entry.id != heal.id:
             self._cut(author, heal.seq - 1, ABANDONED)
+            self._db.execute(
+                "DELETE FROM checkpoints WHERE author = ? AND size >= ?", (number, heal.seq)
+            )
             # A proof from further up has one side in the branch that was given up.
             self._db.execute(
                 "DELETE FROM evidence WHERE author = ? AND seq > ?", (number, heal.seq)
@@ -351,35 +360,18 @@ class SqliteStore(SqliteReader):
             kept = newer(self.checkpoint(author), signed)
             if kept is None:
                 return False
-            self._db.execute(
-                "INSERT OR REPLACE INTO checkpoints (author, size, root, note) VALUES (?, ?, ?, ?)",
-                (self._numbered(author), kept.head.size, kept.head.root, kept.encode()),
-            )
-            self._keep_blocks(author, kept.head.size)
+            number = self._numbered(author)
+            put_checkpoint(self._db, number, kept)
+            rows = self.tree(author)
+            put_blocks(self._db, number, rows(KEPT_EVERY, 0, kept.head.size // BLOCK))
         return True
-
-    def _keep_blocks(self, author: bytes, size: int) -> None:
-        """Keep the roots of the whole blocks that a checkpoint covers, as far as they are held.
-
-        Kept as they are appended, they would slow down the taking in of every chain; most are
-        never asked for. Here the author has signed what they come to.
-        """
-        rows: list[Any] = []
-        for at, root in enumerate(self.tree(author)(KEPT_EVERY, 0, size // BLOCK), 1):
-            rows += (self._numbered(author) << SEQ_BITS | at * BLOCK, root, 0)
-        BLOCKS.insert(self._db, rows)
 
     def witness(self, origin: str, held: Held, new: Held) -> bool:
         """As `Store.witness`."""
         with self._transaction(durable=True):
             if self.witnessed(origin) != held:
                 return False
-            self._db.execute(
-                "INSERT INTO witnessed (origin, size, root, note, at_s) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (origin) DO UPDATE SET size = excluded.size, root = excluded.root,"
-                " note = excluded.note, at_s = excluded.at_s",
-                (origin, new.size, new.root, new.note, new.at_s),
-            )
+            put_witnessed(self._db, origin, new)
         return True
 
     def prune(self, author: bytes, blocks: Iterable[int]) -> Freed:
@@ -399,9 +391,12 @@ class SqliteStore(SqliteReader):
             self._cut(author, after_seq, why)
 
     def _cut(self, author: bytes, after_seq: int, why: str) -> None:
-        pruned = self.pruned(author)
-        if pruned.blocks:
-            after_seq = cut_behind(pruned, self.derived(author).lots, after_seq)
+        try:
+            pruned = self.pruned(author)
+            if pruned.blocks:
+                after_seq = cut_behind(pruned, self.derived(author).lots, after_seq)
+        except DamagedError:
+            after_seq = 0
         number = self._numbered(author)
         last = number << SEQ_BITS | SEQ_MASK
         behind = (number << SEQ_BITS | after_seq) + 1
