@@ -9,7 +9,7 @@ from passby.ledger.checkpoint import (
     parse_checkpoint,
     sign_checkpoint,
 )
-from passby.ledger.tree import consistency_proof, root_at
+from passby.ledger.tree import BLOCK, block_of, consistency_proof, root_at
 from passby.node.chains import Chains
 from passby.protocol.keys import SigningKey
 
@@ -27,7 +27,9 @@ class Checkpoints:
         self._key = key
 
     def agrees(self, signed: SignedCheckpoint, author: bytes) -> bool | None:
-        """Tell whether the own copy of the chain has this root; None where it ends before.
+        """Tell whether the own copy of the chain has this root; None where it cannot tell.
+
+        It ends before, or what it held there was pruned.
 
         Raises:
             DamagedError: the own copy is not what was written.
@@ -35,7 +37,10 @@ class Checkpoints:
         head = signed.head
         if head.size > self._chains.head_seq(author):
             return None
-        return root_at(self._chains.reader.tree(author), head.size) == head.root
+        reader = self._chains.reader
+        if head.size % BLOCK and block_of(head.size) in reader.pruned(author).blocks:
+            return None
+        return root_at(reader.tree(author), head.size) == head.root
 
     def proof(self, author: bytes, old: int, size: int) -> tuple[bytes, ...]:
         """Return the proof, from the own copy, that leads from `old` entries to `size`.

@@ -23,6 +23,7 @@ from passby.protocol.errors import (
 
 if TYPE_CHECKING:
     from passby.ledger.audit import Report, Scope
+    from passby.ledger.policy import Policy
     from passby.ledger.reader_sqlite import SqliteReader
     from passby.node.report.traces import Traced
     from passby.protocol.entry import Record
@@ -47,6 +48,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="A file that `passby proof` wrote, by itself; no home is needed.",
 )
+@click.option(
+    "--policy",
+    "policy_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Whose cosignatures make pruned history trusted; your policy.txt unless told.",
+)
 @click.option("--signatures", is_flag=True, help="Check inner signatures too, not only the heads'.")
 @click.option(
     "--html",
@@ -66,6 +74,7 @@ def audit_command(
     item: str | None,
     everything: bool,
     bundle: Path | None,
+    policy_file: Path | None,
     signatures: bool,
     page: Path | None,
     force: bool,
@@ -102,6 +111,7 @@ def audit_command(
     from passby.node.report import words
 
     now_ms = show.now_ms()
+    policy = _policy(policy_file or session.home.policy_path, told=policy_file is not None)
     try:
         connection = open_reader(path)
     except DamagedError as error:
@@ -115,12 +125,14 @@ def audit_command(
         total = None if scope else _count(reader)
         watched = sys.stderr.isatty() and not session.as_json and not quiet
         with _progress(total, watched=watched) as progress:
-            report = audit(reader, now_ms, scope, signatures=signatures, progress=progress)
+            report = audit(
+                reader, now_ms, scope, signatures=signatures, policy=policy, progress=progress
+            )
         traced = None
         if page is not None:
             from passby.node.report.traces import trace_store
 
-            traced = trace_store(reader, report)
+            traced = trace_store(reader, report, lambda author: _pruned(reader, author))
     except DamagedError as error:
         raise _damaged(error) from error
     finally:
@@ -132,6 +144,28 @@ def audit_command(
         about = "everything held" if subject is None else f"{kind} {subject.hex()[:8]}"
         _write_page(page, report, traced, about, now_ms)
     return report.exit_code
+
+
+def _policy(path: Path, *, told: bool) -> Policy | None:
+    from passby.ledger.policy import parse_policy
+    from passby.node.policy_file import read_policy
+
+    try:
+        return parse_policy(read_policy(path))
+    except FileNotFoundError:
+        if not told:
+            return None
+        raise LocalError(f"There is no {path}.", "Name the policy's file.", Exit.IO) from None
+
+
+def _pruned(reader: SqliteReader, author: bytes) -> list[tuple[int, int]]:
+    from passby.ledger.tree import BLOCK
+
+    try:
+        return [(last - BLOCK + 1, last) for last in sorted(reader.pruned(author).blocks)]
+    except DamagedError:
+        # The audit has said so.
+        return []
 
 
 def _audit_bundle(session: Session, path: Path, page: Path | None, *, quiet: bool) -> int:

@@ -83,6 +83,7 @@ def _counts(report: Report) -> Markup:
         "chains sealed": report.seals,
         "chains healed": report.heals,
         "trusted through witnesses": report.trusted,
+        "on their author's word": report.on_word,
         "payloads erased here": report.erased,
         "payloads never sent": report.unsent,
         "entries missing": report.missing,
@@ -174,7 +175,7 @@ def _legend(picture: Picture) -> Markup:
     signs = {
         GapKind.MISSING: ("? 3", "missing", "entries that are missing"),
         GapKind.DAMAGED: ("!", "damaged", "unreadable"),
-        GapKind.TRUSTED: ("w 3", "trusted", "pruned: trusted through witnesses"),
+        GapKind.TRUSTED: ("w 3", "trusted", "pruned behind a checkpoint"),
         GapKind.UNDRAWN: ("… 3", "undrawn", "entries that are not drawn"),
         GapKind.ELSEWHERE: ("… 3", "undrawn", "entries that are not in the bundle"),
     }

@@ -36,6 +36,7 @@ def plain(report: Report, scope: Scope | None = None) -> dict[str, Any]:
         "verified": report.verified,
         "unverified": report.unverified,
         "trusted": report.trusted,
+        "on_word": report.on_word,
         "erased": report.erased,
         "unsent": report.unsent,
         "missing": report.missing,
@@ -106,6 +107,7 @@ def counted(report: Report) -> list[str]:
         lines.append(f"{said}: {sealed} sealed, {report.heals:,} healed.")
     apart = {
         "trusted through witnesses": report.trusted,
+        "resting on their author's word alone": report.on_word,
         "erased": report.erased,
         "without a payload that never came": report.unsent,
         "missing": report.missing,

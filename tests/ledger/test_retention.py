@@ -332,6 +332,26 @@ def test_an_author_that_signed_another_tree_than_its_entries_is_proven_false(sto
     assert look(store).exit_code is AuditExit.PROVEN
 
 
+def test_a_lie_about_a_pruned_lot_freezes_the_liar_and_is_no_damage(store: Store) -> None:
+    ada = quiet(BLOCK + 7)
+    lot = ada.offer(9, until_ms=PAST_MS)
+    reserve = ada.reserve(lot, 4)
+    ada.reserve(lot, 4)
+    ada.release(lot, reserve)
+    notes(ada, 4 * BLOCK)
+    take(store, ada.records)
+    store.keep_checkpoint(cosigned(ada, 4 * BLOCK))
+    prune(store, ada)
+    assert store.pruned(ada.public).lots == {lot.entry.seq}
+    lie = ada.release(lot, reserve)
+    store.commit([admit(store.view([lie]), [lie], Check.EACH)], durable=False)
+    assert store.frozen() == {ada.public: lie.entry.seq}
+    report = look(store)
+    # The entries that prove it are the author's to show.
+    assert report.exit_code is AuditExit.INCOMPLETE
+    assert "was pruned" in report.findings[-1].text
+
+
 # --- nothing is the worse for it -------------------------------------------------------
 
 

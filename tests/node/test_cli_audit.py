@@ -22,7 +22,8 @@ from passby.protocol.entry import Record
 Capture = pytest.CaptureFixture[str]
 ITEM = b"i" * 32
 KEYS = {
-    "exit", "scope", "subject", "chains", "entries", "verified", "unverified", "trusted", "erased",
+    "exit", "scope", "subject", "chains", "entries", "verified", "unverified", "trusted", "on_word",
+    "erased",
     "unsent", "missing", "named", "trades", "handovers", "secrets", "signatures", "statements",
     "seals", "heals", "root_words", "findings", "unlisted",
 }  # fmt: skip
