@@ -303,8 +303,15 @@ def admit(view: View, records: Sequence[Record], check: Check) -> Batch:
             for record in records:
                 batch.outcomes.append(_admit_one(overlay, record, batch, signed=signed))
         case Check.RUNS:
-            for run in runs(records):
-                _admit_run(overlay, run, batch)
+            try:
+                for run in runs(records):
+                    _admit_run(overlay, run, batch)
+            except _UnvouchedError:
+                batch = Batch()
+                overlay = Overlay(view)
+                overlay.oblige(records)
+                for run in runs(records):
+                    _admit_vouched(overlay, run, batch)
         case _:
             assert_never(check)
     overlay.into(batch)
@@ -365,10 +372,48 @@ def _admit_run(overlay: Overlay, run: Sequence[Record], batch: Batch) -> None:
     if not appended:
         return
     # A run that was cut short still ends, in the store, in a signature that was checked.
-    if appended[-1] is not run[-1]:
-        _check_signature(appended[-1].entry)
+    if appended[-1] is not run[-1] and not _is_signed(appended[-1]):
+        raise _UnvouchedError
     final = len(appended) - 1
     batch.appended.extend([Appended(record, at == final) for at, record in enumerate(appended)])
+
+
+class _UnvouchedError(Exception):
+    """A run was cut short behind a record whose own signature is garbage."""
+
+
+def _admit_vouched(overlay: Overlay, run: Sequence[Record], batch: Batch) -> None:
+    """Judge a run like `_admit_run`, and keep of it what ends in a valid signature.
+
+    A relay can swap the signatures inside a run. Where the run then proves its author false, the
+    proof must not be lost with them: its elements are led to the signature at the run's end,
+    while of the entries before the lie those are stored that a signature of their own vouches for.
+    """
+    trial, judged = Overlay(overlay), Batch()
+    try:
+        _admit_run(trial, run, judged)
+    except _UnvouchedError:
+        first = next(
+            at for at, outcome in enumerate(judged.outcomes) if isinstance(outcome, Append)
+        )
+        cut = sum(isinstance(outcome, Append) for outcome in judged.outcomes)
+        good = next((at for at in range(cut, 0, -1) if _is_signed(run[first + at - 1])), 0)
+        refused = judged.outcomes[first + cut :]
+        evidence = judged.evidence
+        trial, judged = Overlay(overlay), Batch()
+        if first + good:
+            _admit_run(trial, run[: first + good], judged)
+        from_seq = evidence[0].seq if evidence else run[first + cut].entry.seq
+        gone = Frozen(run[0].entry.author, from_seq)
+        judged.outcomes += [*([gone] * (cut - good)), *refused]
+        judged.evidence += evidence
+    trial.into(judged)
+    overlay.absorb(judged)
+    batch.outcomes += judged.outcomes
+    batch.appended += judged.appended
+    batch.evidence += judged.evidence
+    batch.payloads += judged.payloads
+    batch.statements += judged.statements
 
 
 def _take(
@@ -421,13 +466,23 @@ def _evidence(view: View, accused: tuple[Entry, ...], verdict: Fork | Breach) ->
             held = _held_element(view, author, seq)
             return Evidence(author, seq, Proof.FORK, "two entries at one seq", (held, accused))
         case Breach(rule=rule, accused=seqs):
-            elements = [_held_element(view, author, at) for at in seqs if at != seq]
+            elements = [_up_to(view, one, accused) for one in seqs if one != seq]
             proof = Proof.TIME if isinstance(rule, ChainRule) else Proof.STOCK
             # A seq that is no entry's, or a pruned one's, has nothing to show.
             shown = tuple(element for element in elements if element)
             return Evidence(author, seq, proof, str(rule), (*shown, accused))
         case _:
             assert_never(verdict)
+
+
+def _up_to(view: View, seq: int, accused: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Return the entry at `seq` of the chain that `accused` goes on, with what vouches for it."""
+    element = _held_element(view, accused[0].author, seq)
+    last = element[-1] if element else None
+    if last is None or last.id != accused[0].body.prev or verify(last.author, last.raw):
+        return element
+    # Up to the lie itself there is no valid signature: the one behind it vouches for all.
+    return (*element, *accused)
 
 
 def _held_element(view: View, author: bytes, seq: int) -> tuple[Entry, ...]:
@@ -445,7 +500,7 @@ def _first_valid(run: Iterable[Record | None]) -> tuple[Entry, ...]:
         if record is None:
             break
         element.append(record.entry)
-        if verify(record.entry.author, record.entry.raw):
+        if _is_signed(record):
             break
     return tuple(element)
 
@@ -463,3 +518,7 @@ def _check_key(view: View, entry: Entry) -> None:
 def _check_signature(entry: Entry) -> None:
     if not verify(entry.body.author, entry.raw):
         raise RemoteError(Code.BAD_SIGNATURE, "an entry not signed by its author")
+
+
+def _is_signed(record: Record) -> bool:
+    return verify(record.entry.author, record.entry.raw)

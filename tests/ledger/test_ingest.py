@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, combinations
 
 import msgspec
 import pytest
@@ -21,6 +22,7 @@ from passby.ledger.chain import (
     Rejected,
 )
 from passby.ledger.ingest import Batch, Check, admit, runs
+from passby.ledger.prove import prove_evidence
 from passby.ledger.store_memory import MemoryStore
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import Code, RemoteError
@@ -301,16 +303,54 @@ def test_a_run_cut_short_by_a_breach_still_ends_in_a_checked_signature(
         assert verify(bob.public, element[-1].raw)
 
 
-def test_a_cut_run_whose_new_end_nobody_signed_refuses_the_frame(store: MemoryStore) -> None:
+@pytest.mark.parametrize("breach", ["time", "stock"])
+def test_whichever_inner_signatures_a_relay_swaps_a_breach_is_proven(breach: str) -> None:
     bob = Author("bob")
     bob.genesis()
+    lot = bob.offer(100)
     bob.note()
-    bob.say(200, at_ms=0)
+    reserve = bob.reserve(lot, 40)
+    if breach == "time":
+        bob.say(200, at_ms=0)
+    else:
+        bob.release(lot, reserve)
+        replace_stock(bob, -1, remaining=101)
     bob.note()
-    garbled = [unsigned(record) if record.entry.seq == 2 else record for record in bob.records]
-    with pytest.raises(RemoteError):
-        take(store, garbled, Check.RUNS)
-    assert store.counts().entries == 0
+    bob.note()
+    ben = Author("ben")
+    ben.genesis()
+    inner = [1, 2, 3, 4, 5, 6]
+    for swapped in chain.from_iterable(combinations(inner, many) for many in range(7)):
+        garbled = [unsigned(one) if one.entry.seq in swapped else one for one in bob.records]
+        store = MemoryStore()
+        batch = take(store, [*garbled, *ben.records], Check.RUNS)
+        (evidence,) = store.evidence()
+        assert prove_evidence(evidence) is not None
+        # What is stored ends in a signature that holds, or others could not be convinced of it.
+        kept = max((seq for seq in range(1, 5) if seq not in swapped), default=0)
+        held = [record.entry.seq for record in store.log(bob.public, None, 9)]
+        assert held == list(range(kept, 0, -1))
+        assert kinds(batch.outcomes) == (
+            [Append] * kept + [Frozen] * (4 - kept) + [Breach, Frozen, Frozen] + [Append]
+        )
+        left = store.lot(lot.entry.id)
+        assert (left.last_seq if left else 0) == {0: 0, 1: 0, 2: 2, 3: 2, 4: 4}[kept]
+        if kept:
+            assert len(store.run(bob.public, 1, kept, 10**6)) == kept
+
+
+def test_a_run_above_a_freeze_is_cut_at_its_last_good_signature(
+    store: MemoryStore, ada: Author
+) -> None:
+    other = ada.fork(6)
+    other.note(b"\x81\xa1a\x01")
+    take(store, ada.records[:1])
+    fork = admit(store, [*ada.records[1:6], *other.records[5:]], Check.RUNS)
+    store.commit([Batch(evidence=fork.evidence)], durable=False)
+    garbled = [unsigned(one) if one.entry.seq in (4, 5) else one for one in ada.records]
+    batch = take(store, garbled[1:], Check.RUNS)
+    assert kinds(batch.outcomes) == [Append] * 2 + [Frozen] * 9
+    assert [one.checked for one in batch.appended] == [False, True]
 
 
 def test_an_accusing_entry_with_a_garbled_signature_is_shown_with_its_run(
