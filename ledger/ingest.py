@@ -33,12 +33,14 @@ from passby.ledger.chain import (
     Rejected,
     Verdict,
 )
+from passby.ledger.proof import survives
+from passby.ledger.prove import proof_in
 from passby.ledger.standing import Standing, is_above, stands, statement_in
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import is_point, verify
 from passby.protocol.limits import RUN_MAX
-from passby.protocol.statements import Statement
+from passby.protocol.statements import Heal, Statement
 from passby.protocol.stock import (
     STOCK_TYPES,
     LotStock,
@@ -334,6 +336,35 @@ def runs(records: Sequence[Record]) -> Iterable[Sequence[Record]]:
             start = at
     if start < len(records):
         yield records[start:]
+
+
+def accuse(view: View, evidence: Evidence) -> Batch:
+    """Return what there is to store of a proof that has been verified: the evidence, or nothing.
+
+    Nothing of an author of whom nothing is held; of one that is proven false from as early on
+    already; or of a fork that its root healed, as far as the proof shows nothing beside it.
+    """
+    author = evidence.author
+    frozen = view.frozen_from(author)
+    if view.head(author) is None or (frozen is not None and frozen <= evidence.seq):
+        return Batch()
+    heal = view.standing(author).heal
+    if heal is not None and not _outlives(view, heal, evidence):
+        return Batch()
+    return Batch(evidence=[evidence])
+
+
+def _outlives(view: View, heal: Heal, evidence: Evidence) -> bool:
+    """Tell whether evidence shows more than that two branches were begun of which one was kept."""
+    if survives(proof_in(evidence), heal.seq, heal.id):
+        return True
+    for element in evidence.elements:
+        entry = element[0]
+        held = view.record_at(entry.author, entry.seq)
+        if held and held.entry.id != entry.id and not _was_given_up(view, entry):
+            # It binds somebody, which voids the heal, or goes on from the branch that was kept.
+            return True
+    return False
 
 
 def _admit_one(overlay: Overlay, record: Record, batch: Batch, *, signed: bool) -> Outcome:

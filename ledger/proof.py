@@ -27,6 +27,7 @@ from typing import Final
 import msgspec
 
 from passby.ledger.chain import ChainRule
+from passby.ledger.checkpoint import author_of, parse_checkpoint
 from passby.ledger.claim import Claim, Claimed, check_claim
 from passby.ledger.stock_proof import breaks
 from passby.protocol.entry import Entry
@@ -99,6 +100,19 @@ class Proof(msgspec.Struct, frozen=True):
     elements: tuple[Element, ...]
     context: tuple[Entry, ...] = ()
     claims: tuple[Claim, ...] = ()
+
+    @property
+    def author(self) -> bytes:
+        """Whom it accuses, so far as it is a proof.
+
+        Raises:
+            RemoteError: nobody.
+        """
+        if self.elements:
+            return self.elements[-1][0].author
+        if not self.claims:
+            raise RemoteError(Code.MALFORMED, "a proof with too little or too much")
+        return author_of(parse_checkpoint(self.claims[0].note).head.origin)
 
     @property
     def accused(self) -> tuple[Entry, ...]:

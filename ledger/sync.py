@@ -34,6 +34,7 @@ from passby.ledger.changes import NO_INSTANCE, HeadChanges, Heard, NamedHeads
 from passby.ledger.sync_aside import Aside
 from passby.ledger.sync_ask import Asking
 from passby.ledger.sync_events import (
+    Accused,
     CanFetch,
     Compare,
     Event,
@@ -43,6 +44,7 @@ from passby.ledger.sync_events import (
     Stated,
     Wanted,
 )
+from passby.ledger.sync_proofs import Proving
 from passby.ledger.sync_serve import Serving
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import (
@@ -75,7 +77,7 @@ from passby.protocol.messages import (
     decode_message,
     encode_message,
 )
-from passby.protocol.messages_aside import Ask, Feature, Payloads, Statements
+from passby.protocol.messages_aside import Ask, Feature, Payloads, ProofPart, Statements
 from passby.protocol.packed import place_at
 
 
@@ -127,6 +129,8 @@ class Session:
         at_ms: this side's clock, Unix milliseconds, which the peer holds against its own.
         changes: numbers the changes of `local`; note each before `local_changed`.
         heard: what the last session with this peer ended with.
+        false_from: the seq from which an author is proven false, None for the others; call
+            `proven_false` after each change.
     """
 
     def __init__(
@@ -138,6 +142,7 @@ class Session:
         at_ms: int = 0,
         changes: HeadChanges | None = None,
         heard: Heard | None = None,
+        false_from: Callable[[bytes], int | None] = lambda _author: None,
     ) -> None:
         self.ours = Phase.START
         self.theirs = Phase.START
@@ -151,7 +156,8 @@ class Session:
         self._unknown = 0
         self._finishing = False
         # What we ask for.
-        self._asking = Asking(local, wanted_to, self._events)
+        self._proving = Proving(false_from)
+        self._asking = Asking(local, wanted_to, self._events, self._proving)
         self._their_heads: Mapping[bytes, tuple[int, bytes]] = self._asking.their_heads
         self._names = NamedHeads()
         self._heard_before = heard
@@ -262,6 +268,10 @@ class Session:
                 self._aside.take_ask(message)
             case Payloads():
                 self._aside.take_payloads(message)
+            case ProofPart():
+                proof = self._proving.take(message.body)
+                if proof is not None:
+                    self._events.append(Accused(proof))
             case Done():
                 self._asking.give_up()
                 self._aside.give_up()
@@ -398,6 +408,30 @@ class Session:
         """
         self._aside.answer(carried)
 
+    # --- proofs ------------------------------------------------------------------------
+
+    def proven_false(self, authors: Iterable[bytes]) -> None:
+        """Say that these authors are now proven false, or from an earlier seq on than before.
+
+        Say it also where the peer brings news of one otherwise than on this stream.
+        """
+        self._proving.concerns(authors, surely=False)
+
+    def next_to_prove(self) -> bytes | None:
+        """Return an author of whose lie the peer is to be told, or None."""
+        told = self.ours is not Phase.START and Feature.PROOFS in self._aside.agreed
+        if not told or self._finishing or self._fault is not None:
+            return None
+        return self._proving.next_due(surely=self.theirs is not Phase.LIVE)
+
+    def send_proof(self, frames: Sequence[bytes]) -> None:
+        """Send a proof, by its frames, against the author that `next_to_prove` gave."""
+        self._proving.tell(frames)
+
+    def holds_proof(self, author: bytes, seq: int) -> None:
+        """Say that the peer holds a true proof against `author` from `seq` on."""
+        self._proving.heard(author, seq)
+
     # --- what we serve -----------------------------------------------------------------
 
     def local_changed(self, author: bytes, *, went_back: bool = False) -> None:
@@ -488,6 +522,9 @@ class Session:
         self._say_entries()
         while len(self._out) < OUTGOING_MAX and (aside := self._aside.take_message()) is not None:
             self._say(aside)
+        if frames := self._proving.take_frames():
+            self._advance(Kind.PROOF)
+            self._out += frames
         self._say_told()
 
     def _say_told(self) -> None:
@@ -523,6 +560,8 @@ class Session:
                 continue
             heads.append(Head(author, own.seq, own.id[:ID_SHORT]))
         if heads:
+            # Who holds the same need not say so.
+            self._proving.concerns((head.author for head in heads), surely=False)
             self._names.named(heads)
             self._say(Heads(tuple(heads)))
         if self.ours is Phase.LISTING and not self._changed:

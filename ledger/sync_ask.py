@@ -22,6 +22,7 @@ from passby.ledger.sync_events import (
     HeadConflict,
     Received,
 )
+from passby.ledger.sync_proofs import Proving
 from passby.ledger.sync_serve import Range
 from passby.protocol.entry import read_record
 from passby.protocol.errors import Code, RemoteError
@@ -44,6 +45,7 @@ class Asking:
         local: the admitted head of each chain, by author.
         wanted_to: the highest seq wanted of an author, 0 for none.
         events: where to put what the session tells next.
+        proving: hears of whom the peer holds something.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Asking:
         local: Mapping[bytes, LocalHead],
         wanted_to: Callable[[bytes], int],
         events: deque[Event],
+        proving: Proving,
     ) -> None:
         self.in_flight = 0
         """Bytes of records received and not yet `consumed`, or not yet granted again."""
@@ -59,6 +62,7 @@ class Asking:
         self._local = local
         self._wanted_to = wanted_to
         self._events = events
+        self._proving = proving
         self._finishing = False
         self._asked: dict[bytes, Range] = {}
         self._unsaid: list[Want] = []
@@ -122,6 +126,7 @@ class Asking:
         return named[0] == own.seq and named[1] != own.id[:ID_SHORT]
 
     def _remember(self, author: bytes, seq: int, short_id: bytes) -> None:
+        self._proving.concerns((author,), surely=True)
         if author in self.their_heads or len(self.their_heads) < PEER_HEADS_MAX:
             self.their_heads[author] = (seq, short_id)
 

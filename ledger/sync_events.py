@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from passby.ledger.proof import Proof
 from passby.protocol.entry import Record
 
 
@@ -82,6 +83,12 @@ class PayloadCame(msgspec.Struct, frozen=True):
     last: bool
 
 
+class Accused(msgspec.Struct, frozen=True):
+    """The peer shows that an author lied: verify it, then say `holds_proof`."""
+
+    proof: Proof
+
+
 class Finished(msgspec.Struct, frozen=True):
     """The peer has said DONE; this side answers with its own."""
 
@@ -97,6 +104,7 @@ Event = (
     | Diverged
     | Stated
     | PayloadCame
+    | Accused
     | Finished
 )
 

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from passby.ledger.chain import Append, Breach, Duplicate, Fork, Head, Outcome
+from passby.ledger.chain import Append, Breach, Duplicate, Evidence, Fork, Head, Outcome
 from passby.ledger.checkpoint import SignedCheckpoint
 from passby.ledger.draft import Draft, compose
 from passby.ledger.frames import Places
@@ -47,6 +47,9 @@ class Storage(Protocol):
     async def admit(self, records: Sequence[Record], check: Check) -> Sequence[Outcome]:
         """Judge and store what a peer sent; as `ledger.ingest.admit`."""
 
+    async def accuse(self, evidence: Evidence) -> bool:
+        """Keep what a verified proof shows, and freeze its author; False if there is no need."""
+
     async def take(self, frames: Sequence[bytes], line: Line) -> Intake:
         """Judge and store frames that a peer sent; see `writer.Intake`."""
 
@@ -78,6 +81,7 @@ class Chains:
         self._heads: dict[bytes, Head] = dict(storage.reader.heads())
         self._frozen: dict[bytes, int] = storage.reader.frozen()
         self._sealed: dict[bytes, int] = storage.reader.sealed()
+        self._on_proven: list[Callable[[bytes], None]] = []
         self._on_freed: list[Callable[[bytes], None]] = []
         self._on_heads: list[Callable[[Iterable[bytes]], None]] = []
         self._on_records: list[Callable[[Sequence[Record]], None]] = []
@@ -118,6 +122,10 @@ class Chains:
         """Tell whether the author is proven false."""
         return author in self._frozen
 
+    def false_from(self, author: bytes) -> int | None:
+        """Return the seq from which the author is proven false, None for the others."""
+        return self._frozen.get(author)
+
     def is_closed(self, author: bytes) -> bool:
         """Tell whether the author's lots are closed to new trades: it is frozen, or sealed."""
         return author in self._frozen or author in self._sealed
@@ -145,6 +153,10 @@ class Chains:
     def on_frozen(self, tell: Callable[[bytes], None]) -> None:
         """Call `tell` with an author that has just been proven false, or sealed by its root."""
         self._on_frozen.append(tell)
+
+    def on_proven(self, tell: Callable[[bytes], None]) -> None:
+        """Call `tell` with an author that is now proven false, or from an earlier seq on."""
+        self._on_proven.append(tell)
 
     def on_freed(self, tell: Callable[[bytes], None]) -> None:
         """Call `tell` with an author whose fork has just been healed."""
@@ -176,6 +188,27 @@ class Chains:
         if any(isinstance(outcome, Fork) for outcome in outcomes):
             self._restand()
         return outcomes
+
+    async def accuse(self, proof: Proof) -> int | None:
+        """Judge a proof that a peer sent, and keep it where its author is known here.
+
+        Returns the seq from which it proves its author false; None for a stranger, of whom
+        nothing is kept, and for a promise broken in a trade, which freezes nobody: whoever holds
+        the trade sees it there.
+
+        Raises:
+            RemoteError: it proves nothing.
+            LocalError: the disk is full or failing.
+        """
+        if not self.head_seq(proof.author):
+            return None
+        evidence = evidence_of(proof)
+        if evidence is None:
+            return None
+        if await self._storage.accuse(evidence):
+            self._freeze(evidence.author, evidence.seq)
+            self._restand()
+        return evidence.seq
 
     async def take(self, frames: Sequence[bytes], line: Line) -> Intake:
         """Judge and store frames that a peer sent, and tell where chains end now.
@@ -355,6 +388,8 @@ class Chains:
             self._frozen[author] = seq
         if known is None:
             _tell_all(self._on_frozen, author)
+        if known is None or seq < known:
+            _tell_all(self._on_proven, author)
 
     def _restand(self) -> None:
         """Look again at who is frozen or sealed: a statement came, or what one speaks of."""

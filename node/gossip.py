@@ -8,7 +8,7 @@ sender's bucket, then the signature; only what no honest node would pass on is c
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import trio
@@ -53,6 +53,7 @@ class Gossip:
         topics: cells of resolution 5 to listen to.
         circle: whose news need not share with strangers.
         quotas: how much is taken of whom.
+        answer: told who brings news of an author that is proven false.
     """
 
     def __init__(
@@ -63,11 +64,13 @@ class Gossip:
         topics: Sequence[int],
         circle: Circle,
         quotas: Quotas,
+        answer: Callable[[PeerId, bytes], None],
     ) -> None:
         self._network = network
         self._chains = chains
         self._clock = clock
         self._topics = tuple(topics)
+        self._answer = answer
         self._peers = Buckets[PeerId](
             GOSSIP_PEER_RATE_PER_S, GOSSIP_PEER_BURST, GOSSIP_PEERS_METERED_MAX
         )
@@ -159,7 +162,7 @@ class Gossip:
         fresh = self._quotas.taken(record for record in records if not self._holds(record))
         if not fresh:
             return GossipVerdict.IGNORE
-        if any(self._chains.is_frozen(record.entry.author) for record in fresh):
+        if self._is_of_liars(fresh, peer):
             return GossipVerdict.IGNORE
         authors = {record.entry.author for record in fresh}
         known = {author for author in authors if self._circle.has(author)}
@@ -180,6 +183,13 @@ class Gossip:
         except trio.WouldBlock:
             return GossipVerdict.IGNORE
         return GossipVerdict.ACCEPT
+
+    def _is_of_liars(self, fresh: Sequence[Record], peer: PeerId) -> bool:
+        """Tell whether any is of an author proven false, and let the sender know of it."""
+        false = [r.entry.author for r in fresh if self._chains.is_frozen(r.entry.author)]
+        for author in false:
+            self._answer(peer, author)
+        return bool(false)
 
     def _holds(self, record: Record) -> bool:
         """Tell whether this very record is held: another entry at its place proves a fork.

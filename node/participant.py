@@ -137,8 +137,16 @@ class Participant:
         self.quorum.on_reached(self.desk.look)
         cells = topics_around(home)
         self.quotas = Quotas(self.chains, self.circle, cells)
-        self.gossip = Gossip(network, self.chains, clock, cells, self.circle, self.quotas)
         self.replication = Replication(network, self.chains, network_id, self.quotas.wanted_to)
+        self.gossip = Gossip(
+            network,
+            self.chains,
+            clock,
+            cells,
+            self.circle,
+            self.quotas,
+            self.replication.answer,
+        )
         self.joining = Joining(
             network, self.chains, self.circle, clock, identity.code_key, self.chains.draw
         )

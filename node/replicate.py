@@ -19,8 +19,11 @@ import trio
 from passby.ledger.changes import INSTANCE_BYTES, HeadChanges, Heard
 from passby.ledger.frames import Digest, Places
 from passby.ledger.ingest import Check
+from passby.ledger.proof_bytes import proof_frames
+from passby.ledger.prove import prove_evidence
 from passby.ledger.sync import Session
 from passby.ledger.sync_events import (
+    Accused,
     CanFetch,
     Compare,
     Diverged,
@@ -43,6 +46,7 @@ from passby.protocol.errors import DamagedError, LocalError, RemoteError
 from passby.protocol.limits import (
     HEALED_MAX,
     PEERS_HEARD_MAX,
+    PROOF_ARRIVES_S,
     REDIAL_FIRST_S,
     RUNS_BETWEEN_LOOKS,
     SEQ_MAX,
@@ -54,7 +58,7 @@ from passby.protocol.messages_aside import Feature
 from passby.protocol.types import TRADE_TYPES
 
 SYNC_PROTOCOL: Final = "/passby/sync/1"
-FEATURES: Final = Feature.STATEMENTS
+FEATURES: Final = Feature.STATEMENTS | Feature.PROOFS
 log = logging.getLogger(__name__)
 
 
@@ -88,6 +92,8 @@ class _Link:
         """Where the last range began that was asked for of a chain not wanted without end."""
         self.let_go: set[bytes] = set()
         """Chains stopped because less was wanted, and not because of what the peer sent."""
+        self.proven: dict[bytes, float] = {}
+        """When a proof against an author was given to the stream."""
 
     def ring(self) -> None:
         self.bell.set()
@@ -143,6 +149,8 @@ class Replication:
         self._changes = HeadChanges(chains.draw(INSTANCE_BYTES), chains.heads)
         self._numbered = {author: head.seq for author, head in chains.heads.items()}
         self._heard: dict[PeerId, Heard] = {}
+        self._to_prove: dict[PeerId, set[bytes]] = {}
+        """Of those in `_heard`: whose lies they may not have been told of."""
         self._links: dict[PeerId, _Link] = {}
         self._eager: dict[bytes, PeerId] = {}
         self._behind: dict[bytes, _Behind] = {}
@@ -154,6 +162,7 @@ class Replication:
         chains.on_records(self._look_for_debts)
         chains.on_freed(self._fetch_kept)
         chains.on_bulk(self._look_after_bulk)
+        chains.on_proven(self._proven_false)
 
     @property
     def synced_peers(self) -> Mapping[PeerId, bool]:
@@ -251,6 +260,7 @@ class Replication:
             self._chains.now_ms(),
             changes=self._changes,
             heard=self._heard.get(stream.peer),
+            false_from=self._chains.false_from,
         )
         link = _Link(stream.peer, stream, session, self._chains, self.counts)
         former = self._links.get(link.peer)
@@ -259,6 +269,7 @@ class Replication:
         # Before anything is awaited: of streams opened all at once each must find the one
         # before it, or all but two would live on with nobody to end them.
         self._links[link.peer] = link
+        session.proven_false(self._to_prove.get(link.peer, ()))
         fault: RemoteError | None = None
         try:
             if former is not None:
@@ -297,10 +308,16 @@ class Replication:
         if self._links.get(link.peer) is not link:
             return
         self._heard.pop(link.peer, None)
+        self._to_prove.pop(link.peer, None)
         if link.inlet.fault is None and (heard := link.session.heard()) is not None:
             while len(self._heard) >= PEERS_HEARD_MAX:
-                del self._heard[next(iter(self._heard))]
+                forgotten = next(iter(self._heard))
+                del self._heard[forgotten]
+                self._to_prove.pop(forgotten, None)
             self._heard[link.peer] = heard
+            since_s = trio.current_time() - PROOF_ARRIVES_S
+            if lost := {author for author, at_s in link.proven.items() if at_s > since_s}:
+                self._to_prove[link.peer] = lost
 
     def _drop(self, link: _Link) -> None:
         if self._links.get(link.peer) is not link:
@@ -330,6 +347,7 @@ class Replication:
                     runs += 1
                     if runs % RUNS_BETWEEN_LOOKS == 0:
                         await trio.lowlevel.checkpoint()
+                self._prove(link)
                 if piece := session.data_to_send():
                     await link.stream.send_all(piece)
                 elif not session.is_over:
@@ -342,6 +360,33 @@ class Replication:
         except LocalError as error:
             log.warning("sync with %s: %s", link.peer, error)
             scope.cancel()
+
+    def _prove(self, link: _Link) -> None:
+        """Let the peer know of an author's lie, if there is one that it should."""
+        session = link.session
+        author = session.next_to_prove()
+        if author is None:
+            return
+        link.proven[author] = trio.current_time()
+        for evidence in self._chains.reader.evidence(author):
+            proof = prove_evidence(evidence)
+            if proof is not None:
+                session.send_proof(proof_frames(proof))
+
+    def _proven_false(self, author: bytes) -> None:
+        for peer in self._heard.keys() - self._links.keys():
+            # What they hold they will not name again.
+            self._to_prove.setdefault(peer, set()).add(author)
+        for link in self._links.values():
+            link.session.proven_false((author,))
+            link.ring()
+
+    def answer(self, peer: PeerId, author: bytes) -> None:
+        """Tell a peer that brings news of an author proven false why nobody wants them."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.session.proven_false((author,))
+            link.ring()
 
     async def _quarantine(self, author: bytes) -> None:
         """Let go of what is damaged on disk, and of every session that knew of it.
@@ -397,6 +442,10 @@ class Replication:
             case Diverged(record=record):
                 await self._chains.admit((record,), Check.EACH)
                 self._fetch_healed(record.entry.author)
+            case Accused(proof=proof):
+                false_from = await self._chains.accuse(proof)
+                if false_from is not None:
+                    session.holds_proof(proof.author, false_from)
             case Ended(author=author, complete=complete):
                 if self._eager.get(author) == link.peer:
                     del self._eager[author]

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import trio
 
-from passby.ledger.chain import Head, Outcome
+from passby.ledger.chain import Evidence, Head, Outcome
 from passby.ledger.ingest import Check
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.store import Reader, Store
@@ -20,6 +20,7 @@ from passby.node.bulk import BulkHelper
 from passby.node.head_guard import NAME as GUARD_NAME
 from passby.node.head_guard import HeadGuard, machine_id
 from passby.node.writer import (
+    Accusation,
     Admission,
     Call,
     Composer,
@@ -84,6 +85,14 @@ class Storage:
             LocalError: the disk is full or failing; nothing is stored.
         """
         return await self._do(Admission(records, check))
+
+    async def accuse(self, evidence: Evidence) -> bool:
+        """Keep what a verified proof shows, and freeze its author; False if there is no need.
+
+        Raises:
+            LocalError: the disk is full or failing; nothing is stored.
+        """
+        return await self._do(Accusation(evidence))
 
     async def take(self, frames: Sequence[bytes], line: Line) -> Intake:
         """Judge and store frames that a peer sent, up to the first that is refused.
@@ -242,6 +251,10 @@ class InlineStorage:
     async def admit(self, records: Sequence[Record], check: Check) -> Sequence[Outcome]:
         """As `Storage.admit`."""
         return await self._do(Admission(records, check))
+
+    async def accuse(self, evidence: Evidence) -> bool:
+        """As `Storage.accuse`."""
+        return await self._do(Accusation(evidence))
 
     async def take(self, frames: Sequence[bytes], line: Line) -> Intake:
         """As `Storage.take`."""

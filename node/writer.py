@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from passby.ledger.chain import Append, Head, Outcome
+from passby.ledger.chain import Append, Evidence, Head, Outcome
 from passby.ledger.frames import Digest, Frames, Places, news_in, places_in
-from passby.ledger.ingest import Batch, Check, Overlay, View, admit
+from passby.ledger.ingest import Batch, Check, Overlay, View, accuse, admit
 from passby.ledger.salvage import sound_to
 from passby.ledger.store import Store
 from passby.protocol.entry import Record
@@ -151,6 +151,20 @@ class Admission(Judged[Sequence[Outcome]]):
         """As `Judged.judge`."""
         batch = admit(view, self._records, self._check)
         self.settle(batch.outcomes)
+        return batch
+
+
+class Accusation(Judged[bool]):
+    """What a verified proof is kept as; tells whether it was taken."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        super().__init__()
+        self._evidence = evidence
+
+    def judge(self, view: Overlay) -> Batch:
+        """As `Judged.judge`."""
+        batch = accuse(view, self._evidence)
+        self.settle(bool(batch.evidence))
         return batch
 
 

@@ -129,6 +129,11 @@ PROOF_CONTEXT_MAX: Final = 64
 PROOF_MAX: Final = 900_000
 """Three runs of RUN_MAX bodies and PROOF_CONTEXT_MAX beside: nobody can grow a proof past it by
 signing every 256th entry only."""
+PROOFS_PER_SESSION_MAX: Final = 4_096
+"""Proofs told in one session: more liars than anybody holds chains of. The rest waits for the next
+session; each costs its reader three signatures at most."""
+PROOF_ARRIVES_S: Final = 60
+"""A proof given to a stream that breaks within this may be lost, and is sent again."""
 STREAM_WRITE_MAX: Final = 65_507
 """Larger single writes are split by the muxer into frames that noise splits again."""
 

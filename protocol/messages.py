@@ -11,7 +11,7 @@
     CREDIT  = bytes u32                                  of records, without their lengths
     FOLLOW  = (place u32 ‖ from u32) x 1..4096           WANT without end, of heads by their place
     CHANGES = number u64                                 all changes up to this one are named
-    STATEMENT, ASK, PAYLOAD                              see `messages_aside`
+    STATEMENT, ASK, PAYLOAD, PROOF                       see `messages_aside`
     DONE    =                                            last; an end of stream without it is a cut
 
 All integers are big-endian. In a WANT, `to` = 2**32 - 1 asks for what there is and for all
@@ -49,6 +49,7 @@ from passby.protocol.messages_aside import (
     Ask,
     Feature,
     Payloads,
+    ProofPart,
     Statements,
     pack_payloads,
     pack_statements,
@@ -83,7 +84,7 @@ _credit = struct.Struct(">I")
 
 
 class Kind(IntEnum):
-    """The kind byte. PROOF and CHECKPOINT are reserved, not read yet."""
+    """The kind byte. CHECKPOINT is reserved, not read yet."""
 
     HELLO = 1
     HEADS = 2
@@ -103,6 +104,7 @@ class Kind(IntEnum):
 
 
 NEEDS: Final[dict[Kind, Feature]] = {
+    Kind.PROOF: Feature.PROOFS,
     Kind.STATEMENT: Feature.STATEMENTS,
     Kind.ASK: Feature.PAYLOADS,
     Kind.PAYLOAD: Feature.PAYLOADS,
@@ -233,6 +235,7 @@ Message = (
     | Statements
     | Ask
     | Payloads
+    | ProofPart
     | Done
     | Unknown
 )
@@ -289,6 +292,8 @@ def encode_message(  # noqa: PLR0912  # one branch for each message
             return frame(Kind.ASK, b"".join(message.ids))
         case Payloads():
             return frame(Kind.PAYLOAD, pack_payloads(message))
+        case ProofPart():
+            return frame(Kind.PROOF, message.body)
         case Done():
             return frame(Kind.DONE, b"")
         case Entries() | Unknown():
@@ -405,6 +410,7 @@ _READERS: Final[dict[int, Callable[[bytes], Message]]] = {
     Kind.STATEMENT: read_statements,
     Kind.ASK: read_ask,
     Kind.PAYLOAD: read_payloads,
+    Kind.PROOF: ProofPart,
 }
 
 

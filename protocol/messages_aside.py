@@ -4,6 +4,7 @@
     ASK       = id b32 x 1..256                          entries whose payload is lacking
     PAYLOAD   = (id b32 ‖ uvarint m ‖ (salt b16 ‖ payload)[m]) x 1..32
                                                          in the order of the ASK; m = 0 for none
+    PROOF     = part u8 ‖ parts u8 ‖ bytes               a part of a proof, see `ledger.proof_bytes`
 
 A side says them only where both sides set the bit. Whether a statement is true, or a payload
 the one that its entry names, is not for the reader here to say.
@@ -39,6 +40,12 @@ class Statements(msgspec.Struct, frozen=True):
     """Root statements, as on the wire; not verified."""
 
     raws: tuple[bytes, ...]
+
+
+class ProofPart(msgspec.Struct, frozen=True):
+    """A part of a proof; `ledger.proof_bytes` joins them."""
+
+    body: bytes
 
 
 class Ask(msgspec.Struct, frozen=True):

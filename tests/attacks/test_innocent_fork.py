@@ -73,6 +73,8 @@ async def test_both_halves_of_the_street_come_to_the_kept_branch() -> None:
         await laptop.join(bo)
         await laptop.participant.say(carried(heal))
         await eventually(lambda: bo.has_lot(kept))
+        # Its own device heard of the fork, too, and says nothing until it hears of the heal.
+        await eventually(lambda: not anna.participant.chains.is_frozen(anna.author))
         # Once the kept branch is the longer one, whoever holds the other is told of it.
         more = [await anna.list(name=f"And on {number}") for number in range(3)]
         await eventually(lambda: all(bo.has_lot(lot) for lot in more))
