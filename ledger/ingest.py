@@ -50,7 +50,7 @@ from passby.protocol.stock import (
     apply,
     names_reserve,
 )
-from passby.protocol.types import TRADE_TYPES, EntryType, check_shape
+from passby.protocol.types import TRADE_TYPES, EntryType, check_form
 
 
 class View(Protocol):
@@ -229,7 +229,7 @@ class Overlay:
 
 
 def ingest(view: View, entry: Entry) -> Verdict:
-    """Judge an entry that has passed `check_shape`; its signature is the caller's business."""
+    """Judge an entry that has passed `check_form`; its signature is the caller's business."""
     body = entry.body
     author, seq = body.author, body.seq
     head = view.head(author)
@@ -289,8 +289,8 @@ def _was_given_up(view: View, entry: Entry) -> bool:
 def admit(view: View, records: Sequence[Record], check: Check) -> Batch:
     """Judge `records`, in order, each against what is held and those before it.
 
-    A payload in a record has been held against its hash by the codec; a record without one is
-    taken as it is.
+    The codec has read each record: fields are in their bounds and payloads fit their hashes; a
+    record without a payload is taken as it is.
 
     Raises:
         RemoteError: under RUNS, for any record that no honest peer sends. Nothing in the view
@@ -370,7 +370,7 @@ def _outlives(view: View, heal: Heal, evidence: Evidence) -> bool:
 def _admit_one(overlay: Overlay, record: Record, batch: Batch, *, signed: bool) -> Outcome:
     entry = record.entry
     try:
-        check_shape(entry.body)
+        check_form(entry.body)
         verdict = ingest(overlay, entry)
         # A copy of what is held costs no signature check, and whose chain goes on has a key
         # that was checked when it began.
@@ -389,7 +389,7 @@ def _admit_run(overlay: Overlay, run: Sequence[Record], batch: Batch) -> None:
     """Judge linked records of one author; the last signature stands for all."""
     first, last = run[0].entry, run[-1].entry
     for record in run:
-        check_shape(record.entry.body)
+        check_form(record.entry.body)
     head = overlay.head(last.author)
     if head is None or head.seq < last.seq or not _holds(overlay, last):
         _check_key(overlay, first)

@@ -16,6 +16,7 @@ from passby.node.prices import decimals_of
 from passby.protocol.errors import UsageError
 from passby.protocol.limits import (
     AMOUNT_MAX,
+    AT_MS_MAX,
     CELL_RESOLUTION_MIN,
     LISTED_FOR_S,
     PAYLOAD_MAX,
@@ -23,7 +24,7 @@ from passby.protocol.limits import (
 )
 from passby.protocol.payloads import Condition, Offer, Request, Window, encode_payload
 from passby.protocol.price import Price
-from passby.protocol.types import AT_MS_MAX, EntryType
+from passby.protocol.types import EntryType
 from passby.protocol.units import Unit
 
 Whole = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]

@@ -13,36 +13,55 @@ hash, so that it can be erased while the chain stays whole.
 
 from __future__ import annotations
 
-import hashlib
-from typing import Final
+from hashlib import sha256
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from passby.protocol.codec import encode_uvarint, read_uvarint
 from passby.protocol.errors import Code, RemoteError
-from passby.protocol.keys import SIGNATURE_BYTES, SigningKey
-from passby.protocol.limits import BODY_MAX, PAYLOAD_MAX
+from passby.protocol.keys import KEY_BYTES, SIGNATURE_BYTES, SigningKey
+from passby.protocol.limits import (
+    AMOUNT_MAX,
+    AT_MS_MAX,
+    BODY_MAX,
+    FACTS_MAX,
+    PAYLOAD_MAX,
+    REFS_MAX,
+    SEQ_MAX,
+)
 
 PREFIX: Final = b"\x00PB1"
 SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
+STOCK_FIELDS: Final = 6
 ENTRY_MAX: Final = SIGNATURE_BYTES + BODY_MAX
 _BODY_AT: Final = SIGNATURE_BYTES + len(PREFIX)
 
+_Key = Annotated[bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
+_Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
+_Stock = Annotated[int, Meta(ge=0, le=AMOUNT_MAX)]
+_Uint = Annotated[int, Meta(ge=0)]
+_Fixed = Annotated[bytes, Meta(min_length=SALT_BYTES, max_length=HASH_BYTES)]
+
 
 class Body(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """What an author signs; the wire order is the field order."""
+    """What an author signs; the wire order is the field order.
 
-    author: bytes
-    seq: int
-    prev: bytes | None
-    at_ms: int
-    type: int
-    refs: tuple[bytes, ...] = ()
-    stock: tuple[int, ...] = ()
-    facts: tuple[int | bytes, ...] = ()
-    payload_len: int = 0
-    payload_hash: bytes | None = None
+    The bounds hold for what was read; what is composed here goes through `types.check_shape`.
+    """
+
+    author: _Key
+    seq: Annotated[int, Meta(ge=1, le=SEQ_MAX)]
+    prev: _Hash | None
+    at_ms: Annotated[int, Meta(ge=0, le=AT_MS_MAX)]
+    type: Annotated[int, Meta(ge=1, le=255)]
+    refs: Annotated[tuple[_Hash, ...], Meta(max_length=REFS_MAX)] = ()
+    stock: Annotated[tuple[_Stock, ...], Meta(max_length=STOCK_FIELDS)] = ()
+    facts: Annotated[tuple[_Uint | _Fixed, ...], Meta(max_length=FACTS_MAX)] = ()
+    payload_len: Annotated[int, Meta(ge=0, le=PAYLOAD_MAX)] = 0
+    payload_hash: _Hash | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -87,12 +106,12 @@ _decode_body = msgspec.msgpack.Decoder(Body).decode
 
 def entry_id(body: bytes) -> bytes:
     """Return SHA-256(0x00 ‖ body): also the RFC 6962 leaf hash of the body."""
-    return hashlib.sha256(b"\x00" + body).digest()
+    return sha256(b"\x00" + body).digest()
 
 
 def payload_hash(salt: bytes, payload: bytes) -> bytes:
     """Return SHA-256(0x02 ‖ salt16 ‖ payload)."""
-    return hashlib.sha256(b"\x02" + salt + payload).digest()
+    return sha256(b"\x02" + salt + payload).digest()
 
 
 def sign(key: SigningKey, body: Body) -> Entry:
@@ -102,10 +121,11 @@ def sign(key: SigningKey, body: Body) -> Entry:
 
 
 def parse_entry(raw: bytes) -> Entry:
-    """Read one entry strictly; neither its signature nor its type's shape is checked.
+    """Read one entry strictly; neither its signature nor its type's form is checked.
 
     Raises:
-        RemoteError: too large, not an entry, or bytes with a second encoding.
+        RemoteError: too large, not an entry, a field beyond its bounds, or bytes with a second
+            encoding.
     """
     if len(raw) > ENTRY_MAX:
         raise RemoteError(Code.TOO_LARGE, f"an entry of {len(raw)} bytes")
@@ -119,7 +139,7 @@ def parse_entry(raw: bytes) -> Entry:
         raise RemoteError(Code.MALFORMED, f"not an entry: {error}") from None
     if _encode_body(body) != packed:
         raise RemoteError(Code.NOT_CANONICAL, "an entry with a second encoding")
-    return Entry(raw, hashlib.sha256(b"\x00" + raw[SIGNATURE_BYTES:]).digest(), body)
+    return Entry(raw, sha256(b"\x00" + raw[SIGNATURE_BYTES:]).digest(), body)
 
 
 def encode_record(record: Record) -> bytes:

@@ -22,7 +22,7 @@ from passby.protocol.limits import (
     PAYLOAD_MAX,
 )
 from passby.protocol.topics import TOPIC_RESOLUTION, is_cell_at, topic_cell
-from passby.protocol.types import GOSSIPED_TYPES, PLACED_TYPES, check_shape
+from passby.protocol.types import GOSSIPED_TYPES, PLACED_TYPES, check_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def check_record(record: Record) -> None:
     Raises:
         RemoteError: a field, a fact or the payload's form is amiss.
     """
-    check_shape(record.entry.body)
+    check_form(record.entry.body)
     body = record.entry.body
     if body.type in PLACED_TYPES:
         cell = body.facts[0]

@@ -25,6 +25,8 @@ AMOUNT_MAX: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 SEQ_MAX: Final = 2**32 - 1
 """A chain's sequence number travels in four bytes in head announcements."""
+AT_MS_MAX: Final = 2**48
+"""The year 10889: a bound that keeps sums of times inside 64 bits."""
 TEXT_MAX: Final = 1500
 """Characters of a text in a payload: a page, and in most scripts under PAYLOAD_MAX."""
 NESTING_MAX: Final = 8

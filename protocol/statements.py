@@ -28,8 +28,8 @@ from passby.protocol.keys import (
     is_point,
     verify,
 )
-from passby.protocol.limits import SEQ_MAX
-from passby.protocol.types import AT_MS_MAX, TRADE_TYPES
+from passby.protocol.limits import AT_MS_MAX, SEQ_MAX
+from passby.protocol.types import TRADE_TYPES
 
 SEAL: Final = 2
 HEAL: Final = 3

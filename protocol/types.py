@@ -10,11 +10,12 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Body
+from passby.protocol.entry import HASH_BYTES, SALT_BYTES, STOCK_FIELDS, Body
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import KEY_BYTES
 from passby.protocol.limits import (
     AMOUNT_MAX,
+    AT_MS_MAX,
     FACTS_MAX,
     LOTS_PER_PROPOSE_MAX,
     PAYLOAD_MAX,
@@ -22,9 +23,6 @@ from passby.protocol.limits import (
     SEQ_MAX,
 )
 
-AT_MS_MAX: Final = 2**48
-"""The year 10889: a bound that keeps sums of times inside 64 bits."""
-STOCK_FIELDS: Final = 6
 UINT64_MAX: Final = 2**64 - 1
 
 
@@ -79,12 +77,19 @@ def _none(facts: Facts, _refs: int) -> bool:
     return not facts
 
 
+# Loops: a generator for each entry would cost as much as reading it.
 def _uints(facts: Facts) -> bool:
-    return all(type(fact) is int for fact in facts)
+    for fact in facts:  # noqa: SIM110  # see above
+        if type(fact) is not int:
+            return False
+    return True
 
 
 def _hashes(facts: Facts) -> bool:
-    return all(type(fact) is bytes and len(fact) == HASH_BYTES for fact in facts)
+    for fact in facts:  # noqa: SIM110  # see above
+        if type(fact) is not bytes or len(fact) != HASH_BYTES:
+            return False
+    return True
 
 
 def _commitment(facts: Facts, _refs: int) -> bool:
@@ -152,6 +157,8 @@ def _reason(facts: Facts, _refs: int) -> bool:
     return len(facts) == 1 and _uints(facts)
 
 
+_GENESIS: Final = int(EntryType.GENESIS)
+_FIXED: Final = frozenset({SALT_BYTES, HASH_BYTES})
 _WITH: Final = frozenset({STOCK_FIELDS})
 _WITHOUT: Final = frozenset({0})
 _EITHER: Final = _WITH | _WITHOUT
@@ -176,49 +183,63 @@ SHAPES: Final[dict[int, Shape]] = {
 
 
 def check_shape(body: Body) -> None:
-    """Hold a body against the bounds of every entry and of its type; no state is needed.
+    """Hold any body, composed or read, against every bound that needs no state.
 
     Raises:
-        RemoteError: a field out of range, or refs, stock or facts that do not fit the type.
+        RemoteError: as `check_form`, or a field out of its range.
     """
     if (
         len(body.author) != KEY_BYTES
         or not 1 <= body.seq <= SEQ_MAX
         or not 0 <= body.at_ms <= AT_MS_MAX
         or not 1 <= body.type <= 255
-        or (body.prev is None) != (body.seq == 1)
         or (body.prev is not None and len(body.prev) != HASH_BYTES)
         or len(body.refs) > REFS_MAX
         or len(body.facts) > FACTS_MAX
         or len(body.stock) > STOCK_FIELDS
         or not 0 <= body.payload_len <= PAYLOAD_MAX
-        or (body.payload_hash is None) != (body.payload_len == 0)
         or (body.payload_hash is not None and len(body.payload_hash) != HASH_BYTES)
-        or (body.seq == 1) != (body.type == EntryType.GENESIS)
     ):
         raise RemoteError(Code.BAD_FIELD, "a field out of its range")
     for ref in body.refs:
         if len(ref) != HASH_BYTES:
             raise RemoteError(Code.BAD_FIELD, "a ref that is no id")
-    if len(set(body.refs)) != len(body.refs):
-        raise RemoteError(Code.BAD_FIELD, "a ref named twice")
     for number in body.stock:
         if not 0 <= number <= AMOUNT_MAX:
             raise RemoteError(Code.BAD_FIELD, "a stock field out of its range")
     for fact in body.facts:
-        if isinstance(fact, int):
-            if not 0 <= fact <= UINT64_MAX:
-                raise RemoteError(Code.BAD_FIELD, "a fact out of its range")
-        elif len(fact) not in (SALT_BYTES, HASH_BYTES):
-            raise RemoteError(Code.BAD_FIELD, "a fact that is neither a number nor a hash")
+        if isinstance(fact, int) and not 0 <= fact <= UINT64_MAX:
+            raise RemoteError(Code.BAD_FIELD, "a fact out of its range")
+    check_form(body)
+
+
+def check_form(body: Body) -> None:
+    """Hold a body that was read by `parse_entry`, field by field in bounds, against its type.
+
+    Raises:
+        RemoteError: fields that do not go together, or refs, stock or facts that do not fit.
+    """
+    refs, facts = body.refs, body.facts
+    first = body.seq == 1
+    if (
+        (body.prev is None) != first
+        or (body.type == _GENESIS) != first
+        or (body.payload_hash is None) != (body.payload_len == 0)
+    ):
+        raise RemoteError(Code.BAD_FIELD, "fields that do not go together")
+    if len(refs) > 1 and len(set(refs)) != len(refs):
+        raise RemoteError(Code.BAD_FIELD, "a ref named twice")
     shape = SHAPES.get(body.type)
     if shape is None:
+        for fact in facts:
+            if type(fact) is bytes and len(fact) not in _FIXED:
+                raise RemoteError(Code.BAD_FIELD, "a fact that is neither a number nor a hash")
         return
+    refs_min, refs_max, stock, fit = shape
     if (
-        not shape.refs_min <= len(body.refs) <= shape.refs_max
-        or len(body.stock) not in shape.stock
-        or not shape.facts(body.facts, len(body.refs))
+        not refs_min <= len(refs) <= refs_max
+        or len(body.stock) not in stock
+        or not fit(facts, len(refs))
     ):
-        raise RemoteError(
-            Code.BAD_FIELD, f"{EntryType(body.type).name.lower()} with refs, stock or facts amiss"
-        )
+        name = EntryType(body.type).name.lower()
+        raise RemoteError(Code.BAD_FIELD, f"{name} with refs, stock or facts amiss")

@@ -29,6 +29,7 @@ from passby.protocol.keys import Certificate
 from passby.protocol.limits import (
     API_LIST_MAX,
     API_LOTS_MAX,
+    AT_MS_MAX,
     DISK_LOW_BYTES,
     RESPOND_WITHIN_S,
     STREAM_WRITE_MAX,
@@ -36,7 +37,7 @@ from passby.protocol.limits import (
 from passby.protocol.payloads import Stated, encode_payload
 from passby.protocol.statements import Heal, parse_statement
 from passby.protocol.turns import turns
-from passby.protocol.types import AT_MS_MAX, EntryType
+from passby.protocol.types import EntryType
 from passby.protocol.units import SYMBOL, Unit
 
 

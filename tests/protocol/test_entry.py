@@ -85,6 +85,45 @@ def test_a_field_of_another_kind_is_refused(place: int, value: object) -> None:
     assert refused(bytes(64) + PREFIX + msgspec.msgpack.encode(fields)) is Code.MALFORMED
 
 
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("author", [bytes(31), bytes(33)]),
+        ("seq", [0, 2**32]),
+        ("prev", [b"", bytes(31), bytes(33)]),
+        ("at_ms", [-1, 2**48 + 1]),
+        ("type", [0, 256]),
+        ("refs", [(bytes(31),), tuple(bytes([place]) * 32 for place in range(9))]),
+        ("stock", [(-1,), (2**53,), (0,) * 7]),
+        ("facts", [(-1,), (bytes(15),), (bytes(33),), (0,) * 25]),
+        ("payload_len", [-1, 4097]),
+        ("payload_hash", [b"", bytes(31), bytes(33)]),
+    ],
+)
+def test_a_field_beyond_its_bounds_is_refused_whoever_signed_it(
+    field: str, values: list[object]
+) -> None:
+    for value in values:
+        body = msgspec.structs.replace(BODY, **{field: value})
+        assert refused(sign(KEY, body).raw) is Code.MALFORMED
+
+
+def test_a_field_at_its_bounds_is_read() -> None:
+    body = Body(
+        KEY.public,
+        2**32 - 1,
+        bytes(32),
+        2**48,
+        255,
+        tuple(bytes([place]) * 32 for place in range(8)),
+        (2**53 - 1,) * 6,
+        (2**64 - 1, bytes(16), bytes(32)),
+        4096,
+        bytes(32),
+    )
+    assert parse_entry(sign(KEY, body).raw).body == body
+
+
 def test_a_field_too_few_or_too_many_is_refused() -> None:
     fields = list(msgspec.structs.astuple(BODY))
     for other in (fields[:9], [*fields, 1]):

@@ -9,6 +9,7 @@ import pytest
 from passby.protocol.codec import encode
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import STATEMENT_PREFIX, Certificate, SigningKey
+from passby.protocol.limits import AT_MS_MAX
 from passby.protocol.statements import (
     Heal,
     Seal,
@@ -18,7 +19,7 @@ from passby.protocol.statements import (
     may_be_abandoned,
     parse_statement,
 )
-from passby.protocol.types import AT_MS_MAX, EntryType
+from passby.protocol.types import EntryType
 
 ROOT, DEVICE, OTHER = (SigningKey(bytes([number]) * 32) for number in (1, 2, 3))
 A, B = b"a" * 32, b"b" * 32

@@ -8,8 +8,8 @@ import pytest
 from passby.protocol.entry import Body, sign
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import SigningKey
-from passby.protocol.limits import BODY_MAX
-from passby.protocol.types import AT_MS_MAX, SHAPES, EntryType, check_shape
+from passby.protocol.limits import AT_MS_MAX, BODY_MAX
+from passby.protocol.types import SHAPES, EntryType, check_shape
 
 H = bytes(32)
 KEY = SigningKey(bytes(32))
