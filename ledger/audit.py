@@ -119,8 +119,8 @@ class _Audit:
         self._trees = TreeAudit(source, self._report, policy, now_ms // 1000)
         self._pruned_to_ms = 0
         """Until when entries of any chain may have been pruned."""
-        self._trades: dict[bytes, set[bytes]] = {}
-        """Propose id -> ids of the sound entries of the trade."""
+        self._steps: dict[bytes, bytes] = {}
+        """Id -> propose id, of every sound entry of a trade."""
         self._offers: set[bytes] = set()
 
     def run(self, scope: Scope) -> Report:
@@ -128,8 +128,8 @@ class _Audit:
             match scope:
                 case AllScope():
                     self._chains(None)
-                    for propose_id in self._trades:
-                        self._trade(propose_id)
+                    for propose_id, sound in self._trades().items():
+                        self._trade(propose_id, sound)
                     for text in self._source.structure():
                         self._note(Severity.CORRUPT, text)
                 case AuthorScope(author=author):
@@ -142,7 +142,7 @@ class _Audit:
                         self._chains({offer.entry.author})
                 case TradeScope(propose_id=propose_id):
                     self._chains(self._parties(propose_id))
-                    self._trade(propose_id)
+                    self._trade(propose_id, self._trades().get(propose_id, set()))
                 case ItemScope(item_id=item_id):
                     authors = self._naming(item_id)
                     if not authors:
@@ -208,10 +208,8 @@ class _Audit:
             self._report.chains += 1
             chain.run(self._source, head, self._progress)
         self._pruned_to_ms = max(self._pruned_to_ms, chain.pruned_to_ms)
-        self._offers.update(entry_id for seq, entry_id in chain.offers.items() if chain.sound(seq))
-        for seq, (propose_id, entry_id) in chain.trade_entries.items():
-            if chain.sound(seq):
-                self._trades.setdefault(propose_id, set()).add(entry_id)
+        self._offers |= chain.offers
+        self._steps |= chain.trade_entries
         return chain
 
     # --- proofs ------------------------------------------------------------------------
@@ -252,9 +250,15 @@ class _Audit:
                 authors.update(offer.entry.author for offer in offers if offer is not None)
         return authors
 
-    def _trade(self, propose_id: bytes) -> None:
+    def _trades(self) -> dict[bytes, set[bytes]]:
+        """Return the ids of the sound entries of each trade."""
+        found: dict[bytes, set[bytes]] = {}
+        for entry_id, propose_id in self._steps.items():
+            found.setdefault(propose_id, set()).add(entry_id)
+        return found
+
+    def _trade(self, propose_id: bytes, sound: set[bytes]) -> None:
         self._report.trades += 1
-        sound = self._trades.get(propose_id, set())
         try:
             held = [record.entry for record in self._source.trade(propose_id)]
             entries = {entry.id: entry for entry in held if entry.id in sound}

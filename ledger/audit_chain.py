@@ -13,35 +13,41 @@ after the last damage; before that the missing part might explain it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from passby.ledger.chain import ChainRule, Evidence, Head
 from passby.ledger.checkpoint import SignedCheckpoint
 from passby.ledger.findings import Finding, Report, Severity
 from passby.ledger.standing import statement_in
-from passby.ledger.store import NOTHING_PRUNED, Derived, Pruned, until_ms, vouch_in
+from passby.ledger.store import NOTHING_PRUNED, Derived, Pruned, Stored, id8, until_ms, vouch_in
 from passby.ledger.tree import BLOCK, Rows, block_of
 from passby.protocol.codec import decode, encode
-from passby.protocol.entry import Entry, Record, parse_entry, payload_hash
+from passby.protocol.entry import SALT_BYTES, Entry, Record, carried_hash, entry_id, parse_entry
 from passby.protocol.errors import DamagedError, RemoteError
-from passby.protocol.keys import Certificate, certificate_commitment, verify
-from passby.protocol.limits import CREDIT_MAX, PAYLOAD_MAX, RUN_MAX, SEQ_MAX
+from passby.protocol.keys import SIGNATURE_BYTES, Certificate, certificate_commitment, verify
+from passby.protocol.limits import PAYLOAD_MAX, RUN_MAX
 from passby.protocol.payloads import Genesis, decode_payload
 from passby.protocol.statements import Statement
 from passby.protocol.stock import (
+    STOCK_TYPES,
     LotStock,
     Reserve,
     StockBreach,
-    StockStep,
     apply,
-    carries_stock,
-    names_reserve,
 )
-from passby.protocol.types import TRADE_TYPES, EntryType, check_shape
+from passby.protocol.types import PLACED_TYPES, TRADE_TYPES, EntryType, check_form
 
+F = TypeVar("F", LotStock, Reserve)
 SEQS_SHOWN: Final = 8
 """Places of one finding: enough to look at."""
+# By name: a member of an enum is looked up for longer than a hash takes.
+_GENESIS: Final = EntryType.GENESIS
+_OFFER: Final = EntryType.OFFER
+_PROPOSE: Final = EntryType.PROPOSE
+_STATEMENT: Final = EntryType.STATEMENT
+_FOLDED_TYPES: Final = PLACED_TYPES | {EntryType.PROPOSE, EntryType.VOUCH}
+"""Types of which a store keeps a fold of their own, besides stock."""
 GAP_MAX: Final = 4096
 """Places looked at in a row without an entry, before the rest of a chain counts as missing: a
 flipped bit in a stored head would otherwise have us look at four thousand million."""
@@ -61,6 +67,9 @@ class AuditSource(Protocol):
 
     def run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[Record]:
         """As `Reader.run`."""
+
+    def stored(self, author: bytes, from_seq: int, most: int) -> list[Stored]:
+        """As `Reader.stored`."""
 
     def evidence(self, author: bytes | None = None) -> list[Evidence]:
         """As `Reader.evidence`."""
@@ -115,9 +124,10 @@ class ChainAudit:
         self.last: Entry | None = None
         self.lots: dict[int, LotStock] = {}
         self.reserves: dict[int, Reserve] = {}
-        self.trade_entries: dict[int, tuple[bytes, bytes]] = {}
-        """seq -> (propose id, own id) of every entry of a trade."""
-        self.offers: dict[int, bytes] = {}
+        self.trade_entries: dict[bytes, bytes] = {}
+        """Own id -> propose id, of every entry of a trade that a signature vouches for."""
+        self.offers: set[bytes] = set()
+        """Ids of the offers that a signature vouches for."""
         self.statements: dict[int, Statement] = {}
         """Root statements that its entries carry, by seq."""
         self.ids: list[bytes | None] = []
@@ -130,7 +140,8 @@ class ChainAudit:
         """Lots that cannot be followed, since entries of theirs were pruned."""
         self._report = report
         self._each = each
-        self._pending: list[Entry] = []
+        self._pending: list[bytes] = []
+        """Entries up to `last`, each linked to the one before, that no signature covers yet."""
         self._accusations: list[_Accusation] = []
         self._doubtful: set[int] = set()
         self._damaged_to = 0
@@ -164,17 +175,14 @@ class ChainAudit:
         pruned = self._read_pruned(source)
         while True:
             try:
-                records = source.run(self.author, seq, SEQ_MAX, CREDIT_MAX)
+                found = source.stored(self.author, seq, RUN_MAX)
             except DamagedError:
-                records = []
-            if records:
+                found = []
+            if found:
                 empty = 0
-                for at, record in enumerate(records, seq):
-                    self._take(at, record)
-                if not self._each:
-                    self._check_last()
-                seq += len(records)
-                progress(len(records))
+                self._take_all(found)
+                seq += len(found)
+                progress(len(found))
                 continue
             if seq > head.seq:
                 break
@@ -222,157 +230,169 @@ class ChainAudit:
     def _take_one(self, source: AuditSource, seq: int) -> bool:
         """Read one place by itself, for the rest of its run cannot be read."""
         try:
-            record = source.record_at(self.author, seq)
+            found = source.stored(self.author, seq, 1)
         except DamagedError as error:
             self._damage(seq, error.message)
             return True
-        if record is None:
+        if not found:
             self._lack(seq, seq)
             return False
-        self._take(seq, record)
+        self._take_all(found)
         return True
 
     # --- one entry ---------------------------------------------------------------------
 
-    def _take(self, seq: int, record: Record) -> None:
-        raw = record.entry.raw
+    def _take_all(self, found: Sequence[Stored]) -> None:
+        """Take entries that lie in a row, and check the last signature that was checked before."""
+        signed = next((seq for seq, *_, checked in reversed(found) if checked), 0)
+        for seq, raw, carried, head8, _ in found:
+            self._take(seq, raw, carried, head8)
+            if self._each or seq == signed:
+                self._check_last()
+
+    def _take(self, seq: int, raw: bytes, carried: bytes | None, head8: int) -> None:
         try:
             entry = parse_entry(raw)
-            check_shape(entry.body)
-        except RemoteError as error:
-            self._damage(seq, f"entry {seq} is not one: {error.detail}")
+            check_form(entry.body)
+        # A flipped bit can give a column another type than its table has.
+        except (RemoteError, TypeError) as error:
+            self._damage(seq, f"entry {seq} is not one: {error}")
             return
-        body = entry.body
-        if body.author != self.author or body.seq != seq:
-            self._damage(seq, f"entry {seq} is not the one that belongs there")
+        body, last = entry.body, self.last
+        if body.author != self.author or body.seq != seq or id8(entry.id) != head8:
+            self._damage(seq, f"entry {seq} is not the one that came to be there")
             return
-        last = self.last
-        self._place(entry)
-        if last is not None and last.seq == seq - 1:
-            if body.prev != last.id:
-                # Whichever of the two a signature vouches for is the one that is whole.
-                self._settle()
-                self._note(Severity.CORRUPT, f"entry {seq} does not name the one before it", seq)
-                self._damaged_to = max(self._damaged_to, seq - 1)
-            elif body.at_ms < last.at_ms:
-                self._accusations.append(_Accusation(str(ChainRule.TIME), (seq - 1, seq)))
-        self._take_payload(record, entry)
-        if body.stock and carries_stock(entry):
-            self._take_stock(entry)
-        if body.type == EntryType.OFFER:
-            self.offers[seq] = entry.id
-            self._until_ms[seq] = until_ms(entry)
-        elif body.type == EntryType.REQUEST:
-            self._until_ms[seq] = until_ms(entry)
-        elif body.type == EntryType.VOUCH:
-            self._vouches[seq] = vouch_in(entry)
-        elif body.type in TRADE_TYPES:
-            if body.type == EntryType.PROPOSE:
-                self._proposes[seq] = body.at_ms
-            propose = entry.id if body.type == EntryType.PROPOSE else body.refs[0]
-            self.trade_entries[seq] = (propose, entry.id)
+        if len(self.ids) == seq - 1:
+            self.ids.append(entry.id)
+        else:
+            self._place(entry)
+        if last is not None and (body.prev != last.id or body.at_ms < last.body.at_ms):
+            self._take_misfit(last, entry)
+        if body.payload_hash is not None or carried:
+            self._take_payload(seq, carried, entry)
+        stock, kind = body.stock, body.type
+        if stock and kind in STOCK_TYPES and stock[0] > self._damaged_to:
+            self._take_stock(stock[0], stock[2], entry)
+        if kind in TRADE_TYPES and kind != _PROPOSE:
+            self.trade_entries[entry.id] = body.refs[0]
+        elif kind in _FOLDED_TYPES:
+            self._take_fold(seq, entry)
         self.last = entry
-        self._pending.append(entry)
-        if self._each:
-            self._check_last()
+        self._pending.append(raw)
 
     def _place(self, entry: Entry) -> None:
+        """Take an entry's id behind a gap."""
         seq = entry.body.seq
         self.ids += [None] * (seq - 1 - len(self.ids)) + [entry.id]
         if seq - 1 in self.skipped:
             self.pruned_to_ms = entry.body.at_ms
 
-    def _take_payload(self, record: Record, entry: Entry) -> None:
-        body = entry.body
-        if body.payload_hash is None:
-            if record.payload is not None:
-                self._note(
-                    Severity.CORRUPT, f"entry {body.seq} has a payload it does not name", body.seq
-                )
+    def _take_misfit(self, last: Entry, entry: Entry) -> None:
+        """Take note that `entry` does not follow the last one that could be read."""
+        seq = entry.seq
+        if last.seq != seq - 1:
             return
-        if record.payload is None or record.salt is None:
-            if body.seq in self._erased:
+        if entry.body.prev == last.id:
+            self._accusations.append(_Accusation(str(ChainRule.TIME), (seq - 1, seq)))
+            return
+        # Whichever of the two a signature vouches for is the one that is whole.
+        self._settle()
+        self._note(Severity.CORRUPT, f"entry {seq} does not name the one before it", seq)
+        self._damaged_to = max(self._damaged_to, seq - 1)
+
+    def _take_fold(self, seq: int, entry: Entry) -> None:
+        kind = entry.body.type
+        if kind == _PROPOSE:
+            self._proposes[seq] = entry.at_ms
+            self.trade_entries[entry.id] = entry.id
+        elif kind == EntryType.VOUCH:
+            self._vouches[seq] = vouch_in(entry)
+        else:
+            self._until_ms[seq] = until_ms(entry)
+            if kind == _OFFER:
+                self.offers.add(entry.id)
+
+    def _take_payload(self, seq: int, carried: bytes | None, entry: Entry) -> None:
+        body = entry.body
+        if not carried:
+            if seq in self._erased:
                 self._report.erased += 1
             else:
                 self._report.unsent += 1
             return
-        if body.seq in self._erased:
-            self._note(
-                Severity.CORRUPT,
-                f"the payload of entry {body.seq} was erased, and is here",
-                body.seq,
-            )
-        if (
-            len(record.payload) != body.payload_len
-            or payload_hash(record.salt, record.payload) != body.payload_hash
-        ):
-            self._note(
-                Severity.CORRUPT,
-                f"the payload of entry {body.seq} is not the one it names",
-                body.seq,
-            )
+        if body.payload_hash is None:
+            self._note(Severity.CORRUPT, f"entry {seq} has a payload it does not name", seq)
             return
-        if body.type == EntryType.GENESIS and not opens(record.payload, entry):
+        if seq in self._erased:
+            self._note(Severity.CORRUPT, f"the payload of entry {seq} was erased, and is here", seq)
+        if (
+            type(carried) is not bytes
+            or len(carried) != SALT_BYTES + body.payload_len
+            or carried_hash(carried) != body.payload_hash
+        ):
+            self._note(Severity.CORRUPT, f"the payload of entry {seq} is not the one it names", seq)
+        elif body.type == _GENESIS and not opens(carried[SALT_BYTES:], entry):
             self._accusations.append(_Accusation("a certificate that is not the device's", (1,)))
-        elif body.type == EntryType.PROPOSE and not agrees(record.payload, entry):
+        elif body.type == _PROPOSE and not agrees(carried[SALT_BYTES:], entry):
             self._accusations.append(
-                _Accusation("terms that are not those of its terms hash", (body.seq,))
+                _Accusation("terms that are not those of its terms hash", (seq,))
             )
-        elif body.type == EntryType.STATEMENT:
-            self._take_statement(record, entry)
+        elif body.type == _STATEMENT:
+            self._take_statement(Record(entry, carried[:SALT_BYTES], carried[SALT_BYTES:]))
 
-    def _take_statement(self, record: Record, entry: Entry) -> None:
-        statement = statement_in(record)
+    def _take_statement(self, record: Record) -> None:
+        entry, statement = record.entry, statement_in(record)
         if statement is not None:
             self.statements[entry.seq] = statement
         else:
             self._note(Severity.NOTED, "what it carries is no root statement", entry.seq)
 
-    def _take_stock(self, entry: Entry) -> None:
-        lot_seq, reserve_seq = entry.body.stock[0], entry.body.stock[2]
-        if lot_seq <= self._damaged_to or lot_seq in self._broken_lots:
+    def _take_stock(self, lot_seq: int, reserve_seq: int, entry: Entry) -> None:
+        if lot_seq in self._broken_lots:
             return
-        if self._is_gone(entry.body.stock):
+        if (self.skipped or self.gone) and self._is_gone(entry.body.stock):
             return
-        match apply(
-            self.lots.get(lot_seq) if entry.body.type != EntryType.OFFER else None,
-            self.reserves.get(reserve_seq) if names_reserve(entry) else None,
-            entry,
-        ):
-            case StockStep(lot=lot, reserve=reserve):
-                self.lots[lot.lot_seq] = lot
-                if reserve is not None:
-                    self.reserves[reserve.seq] = reserve
-            case StockBreach(rule=rule, accused=accused):
-                self._accusations.append(_Accusation(str(rule), accused))
-                # What follows in this lot follows from the lie.
-                self._broken_lots.add(lot_seq)
+        judged = apply(self.lots.get(lot_seq), self.reserves.get(reserve_seq), entry)
+        if isinstance(judged, StockBreach):
+            self._accusations.append(_Accusation(str(judged.rule), judged.accused))
+            # What follows in this lot follows from the lie.
+            self._broken_lots.add(lot_seq)
+            return
+        self.lots[lot_seq] = judged.lot
+        if judged.reserve is not None:
+            self.reserves[judged.reserve.seq] = judged.reserve
 
     # --- who vouches for what ----------------------------------------------------------
 
     def _check_last(self) -> None:
-        if not self._pending:
+        last = self.last
+        if not self._pending or last is None:
             return
         if self._signed(self._pending[-1]):
             self._report.verified += len(self._pending)
             self._pending.clear()
         else:
-            seq = self._pending[-1].seq
-            self._note(Severity.CORRUPT, f"the signature of entry {seq} does not hold", seq)
+            self._note(
+                Severity.CORRUPT, f"the signature of entry {last.seq} does not hold", last.seq
+            )
 
-    def _signed(self, entry: Entry) -> bool:
+    def _signed(self, raw: bytes) -> bool:
         self._report.signatures += 1
-        return verify(entry.body.author, entry.raw)
+        return verify(self.author, raw)
 
     def _settle(self) -> None:
         """Nothing more will link to what is pending: let its own signatures vouch for it."""
         pending, self._pending = self._pending, []
+        seq = self.last.seq if self.last is not None else 0
         while pending and not self._signed(pending[-1]):
-            seq = pending.pop().seq
+            doubtful = entry_id(pending.pop()[SIGNATURE_BYTES:])
+            self.offers.discard(doubtful)
+            self.trade_entries.pop(doubtful, None)
             self._report.unverified += 1
             self._doubtful.add(seq)
             self._damaged_to = max(self._damaged_to, seq)
             self._note(Severity.CORRUPT, f"no signature vouches for entry {seq}", seq)
+            seq -= 1
         self._report.verified += len(pending)
 
     def _damage(self, seq: int, text: str) -> None:
@@ -409,10 +429,6 @@ class ChainAudit:
             if not self._doubtful.intersection(accused):
                 self._note(Severity.PROVEN, rule, *accused)
 
-    def sound(self, seq: int) -> bool:
-        """Tell whether a signature vouches for the entry read at `seq`."""
-        return seq not in self._doubtful
-
     # --- what the store made of it -----------------------------------------------------
 
     def _compare(self, source: AuditSource, head: Head) -> None:
@@ -429,23 +445,21 @@ class ChainAudit:
         except DamagedError as error:
             self._note(Severity.CORRUPT, error.message)
             return
-        apart = self._broken_lots | self.gone
-        kept = [
-            {seq: lot for seq, lot in lots.items() if seq not in apart}
-            for lots in (self.lots, held.lots)
-        ]
-        reserves = [
-            {seq: one for seq, one in found.items() if one.lot_seq not in apart}
-            for found in (self.reserves, held.reserves)
-        ]
         until_ms = {
             seq: day for seq, day in held.until_ms.items() if block_of(seq) not in self.skipped
         }
-        self._hold("lots", *kept)
-        self._hold("reserves", *reserves)
+        self._hold("lots", self._followed(self.lots), self._followed(held.lots))
+        self._hold("reserves", self._followed(self.reserves), self._followed(held.reserves))
         self._hold("last days", self._until_ms, until_ms)
         self._hold("proposes", self._proposes, held.proposes)
         self._hold("vouches", self._vouches, held.vouches)
+
+    def _followed(self, found: dict[int, F]) -> dict[int, F]:
+        """Leave out lots that end in a lie or were pruned; of most chains nothing."""
+        apart = self._broken_lots | self.gone
+        if not apart:
+            return found
+        return {seq: one for seq, one in found.items() if one.lot_seq not in apart}
 
     def _hold(self, what: str, made: Mapping[int, object], stored: Mapping[int, object]) -> None:
         if made == stored:

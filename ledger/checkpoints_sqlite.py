@@ -13,20 +13,12 @@ from typing import Any
 
 from passby.ledger.checkpoint import SignedCheckpoint, parse_checkpoint
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, damaged, faults
-from passby.ledger.store import NOTHING_PRUNED, Pruned
+from passby.ledger.store import NOTHING_PRUNED, Pruned, id8
 from passby.ledger.tree import BLOCK, Rows, chain_rows
 from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import HASH_BYTES, entry_id
 from passby.protocol.errors import RemoteError
 from passby.protocol.keys import SIGNATURE_BYTES
-
-
-def id8(entry_id: bytes) -> int:
-    """Return the first eight bytes of an id as SQLite's signed integer.
-
-    Ids that share their first hex digit keep their order.
-    """
-    return int.from_bytes(entry_id[:8], "big", signed=True)
 
 
 class CheckpointReader:

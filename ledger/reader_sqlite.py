@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 from passby.ledger import schema
 from passby.ledger.chain import Evidence, Head, Proof
-from passby.ledger.checkpoints_sqlite import CheckpointReader, id8
+from passby.ledger.checkpoints_sqlite import CheckpointReader
 from passby.ledger.proof_bytes import unpack_evidence
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK, damaged
 from passby.ledger.standing import Device, Roots, certificate_in, devices_of
@@ -18,7 +18,9 @@ from passby.ledger.store import (
     Derived,
     Footprint,
     HeldLot,
+    Stored,
     bounded_run,
+    id8,
     prefix_bytes,
 )
 from passby.ledger.trust import standing_vouches
@@ -161,6 +163,21 @@ class SqliteReader(CheckpointReader):
             for place, raw, carried, head8, bit in self._in_a_row(author, from_seq)
         )
         return bounded_run(found, to_seq, max_bytes)
+
+    def stored(self, author: bytes, from_seq: int, most: int) -> list[Stored]:
+        """As `Reader.stored`."""
+        number = self._number(author)
+        if number is None:
+            return []
+        first = number << SEQ_BITS | from_seq
+        rows = self._all(
+            "SELECT place & ?, raw, carried, id8, checked FROM entries WHERE place BETWEEN ? AND ?"
+            " ORDER BY place",
+            (SEQ_MASK, first, min(first + most - 1, number << SEQ_BITS | SEQ_MASK)),
+        )
+        if rows and rows[-1][0] != from_seq + len(rows) - 1:
+            rows = [row for at, row in enumerate(rows, from_seq) if row[0] == at]
+        return rows
 
     def _in_a_row(self, author: bytes, from_seq: int) -> Iterator[Any]:
         """Yield (place, raw, carried, id8, checked) of RUN_MAX entries that follow each other."""
@@ -430,17 +447,18 @@ class SqliteReader(CheckpointReader):
         """As `Reader.derived`."""
         lots: dict[int, LotStock] = {}
         until_ms: dict[int, int] = {}
-        for place, until, *fields in self._of_chain(
+        for place, until, held_id, last_seq, remaining, reserved, closed in self._of_chain(
             "SELECT place, until_ms, id, last_seq, remaining, reserved, closed FROM lots"
             " WHERE place BETWEEN ? AND ?",
             author,
         ):
-            lots[place & SEQ_MASK] = self._lot(place, *fields)
-            until_ms[place & SEQ_MASK] = until
+            seq = place & SEQ_MASK
+            lots[seq] = LotStock(held_id, seq, last_seq, remaining, reserved, closed != 0)
+            until_ms[seq] = until
         until_ms |= self._by_seq("SELECT place, until_ms FROM requests", author)
         reserves = {
-            place & SEQ_MASK: Reserve(held_id, propose_id, place & SEQ_MASK, *numbers)
-            for place, held_id, propose_id, *numbers in self._of_chain(
+            (seq := place & SEQ_MASK): Reserve(held_id, propose_id, seq, lot_seq, amount, resolved)
+            for place, held_id, propose_id, lot_seq, amount, resolved in self._of_chain(
                 "SELECT place, id, propose_id, lot_seq, amount, resolved_seq FROM reserves"
                 " WHERE place BETWEEN ? AND ?",
                 author,

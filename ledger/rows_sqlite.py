@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from passby.ledger.checkpoints_sqlite import id8
 from passby.ledger.reader_sqlite import trade_of
 from passby.ledger.schema import Connection
-from passby.ledger.store import until_ms
+from passby.ledger.store import id8, until_ms
 from passby.protocol.entry import Entry
 from passby.protocol.types import TRADE_TYPES, EntryType
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from passby.ledger.checkpoints_sqlite import id8
 from passby.ledger.rows_sqlite import Table
 from passby.ledger.schema import SEQ_BITS, Connection
 from passby.ledger.spoken import CELL_MAX, NAMED, SPEAKING, Spoken, refs_spoken
+from passby.ledger.store import id8
 from passby.protocol.entry import Entry, parse_entry
 from passby.protocol.errors import RemoteError
 from passby.protocol.limits import SPOKEN_CELLS_MAX

@@ -8,7 +8,7 @@ One owner writes; `Reader` is what any number of others may do beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -25,6 +25,12 @@ from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_stock
 
 T = TypeVar("T")
+Stored: TypeAlias = tuple[int, bytes, bytes | None, int, int]
+"""(seq, raw, carried, id8, checked) of an entry as it lies there, nothing of it verified.
+
+`carried` is salt and payload, None or empty where they never came or were erased; `id8` that of
+the entry's id when it came; `checked` whether its own signature was verified then. Where the
+disk has flipped a bit, any of them may be of any type."""
 UNTIL_MAX: Final = 2**63 - 1
 """The last day of an offer as a store keeps it; SQLite's largest integer."""
 ABANDONED: Final = "of a branch that a heal gave up"
@@ -141,6 +147,9 @@ class Reader(Protocol):
 
     def packed_run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[bytes]:
         """Return what `run` does as it travels, held against its hashes but not decoded."""
+
+    def stored(self, author: bytes, from_seq: int, most: int) -> list[Stored]:
+        """Return at most `most` entries from `from_seq` on that are held in a row, unverified."""
 
     def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
         """Return at most `limit` records of the author below `before_seq`, newest first."""
@@ -355,6 +364,14 @@ def newer(held: SignedCheckpoint | None, signed: SignedCheckpoint) -> SignedChec
         return None
     both = merged(held, signed)
     return both if both != held else None
+
+
+def id8(entry_id: bytes) -> int:
+    """Return the first eight bytes of an id as SQLite's signed integer.
+
+    Ids that share their first hex digit keep their order.
+    """
+    return int.from_bytes(entry_id[:8], "big", signed=True)
 
 
 def until_ms(entry: Entry) -> int:

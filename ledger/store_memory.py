@@ -19,10 +19,12 @@ from passby.ledger.store import (
     Freed,
     HeldLot,
     Pruned,
+    Stored,
     bounded_run,
     checked_payload,
     concerned,
     cut_behind,
+    id8,
     newer,
     prefix_bytes,
     replay,
@@ -339,6 +341,17 @@ class MemoryStore:
     def packed_run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[bytes]:
         """As `Reader.packed_run`."""
         return [encode_record(record) for record in self.run(author, from_seq, to_seq, max_bytes)]
+
+    def stored(self, author: bytes, from_seq: int, most: int) -> list[Stored]:
+        """As `Reader.stored`."""
+        checked = self._checked.get(author, set())
+        found: list[Stored] = []
+        for seq, record in enumerate(self._chains.get(author, [])[from_seq - 1 :][:most], from_seq):
+            if record is None:
+                break
+            carried = record.salt + record.payload if record.salt and record.payload else None
+            found.append((seq, record.entry.raw, carried, id8(record.entry.id), seq in checked))
+        return found
 
     def log(self, author: bytes, before_seq: int | None, limit: int) -> list[Record]:
         """As `Reader.log`."""

@@ -38,6 +38,7 @@ HASH_BYTES: Final = 32
 STOCK_FIELDS: Final = 6
 ENTRY_MAX: Final = SIGNATURE_BYTES + BODY_MAX
 _BODY_AT: Final = SIGNATURE_BYTES + len(PREFIX)
+_ID_PREFIX: Final = b"\x00" + PREFIX
 
 _Key = Annotated[bytes, Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 _Hash = Annotated[bytes, Meta(min_length=HASH_BYTES, max_length=HASH_BYTES)]
@@ -111,7 +112,12 @@ def entry_id(body: bytes) -> bytes:
 
 def payload_hash(salt: bytes, payload: bytes) -> bytes:
     """Return SHA-256(0x02 ‖ salt16 ‖ payload)."""
-    return sha256(b"\x02" + salt + payload).digest()
+    return carried_hash(salt + payload)
+
+
+def carried_hash(carried: bytes) -> bytes:
+    """Return the payload hash of salt16 ‖ payload in one piece, as a record carries them."""
+    return sha256(b"\x02" + carried).digest()
 
 
 def sign(key: SigningKey, body: Body) -> Entry:
@@ -139,7 +145,7 @@ def parse_entry(raw: bytes) -> Entry:
         raise RemoteError(Code.MALFORMED, f"not an entry: {error}") from None
     if _encode_body(body) != packed:
         raise RemoteError(Code.NOT_CANONICAL, "an entry with a second encoding")
-    return Entry(raw, sha256(b"\x00" + raw[SIGNATURE_BYTES:]).digest(), body)
+    return Entry(raw, sha256(_ID_PREFIX + packed).digest(), body)
 
 
 def encode_record(record: Record) -> bytes:

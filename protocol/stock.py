@@ -41,6 +41,12 @@ STOCK_TYPES: Final = frozenset(
 )
 """Types that change a lot when they carry stock."""
 _RESOLVING: Final = frozenset({EntryType.RELEASE, EntryType.HANDOVER})
+# By name: a member of an enum is looked up for as long as the sums of an entry take.
+_OFFER: Final = EntryType.OFFER
+_ADJUST: Final = EntryType.ADJUST
+_CLOSE: Final = EntryType.CLOSE
+_RESERVE: Final = EntryType.RESERVE
+_RELEASE: Final = EntryType.RELEASE
 
 
 class LotStock(msgspec.Struct, frozen=True, gc=False):
@@ -122,15 +128,15 @@ def apply(  # noqa: PLR0912  # one branch for each line of the table
         entry: one that `carries_stock` and has passed `check_shape`.
     """
     body = entry.body
-    seq = body.seq
+    seq, kind = body.seq, body.type
     lot_seq, previous, reserve_seq, amount, remaining, reserved = body.stock
-    if body.type == EntryType.OFFER:
+    if kind == _OFFER:
         if lot_seq != seq or previous or reserve_seq or reserved or not 1 <= amount == remaining:
             return StockBreach(Rule.RANGE, (seq,))
         return StockStep(LotStock(entry.id, seq, seq, remaining, 0))
     if not 1 <= lot_seq <= previous < seq:
         return StockBreach(Rule.RANGE, (seq,))
-    resolving = body.type in _RESOLVING
+    resolving = kind in _RESOLVING
     if lot_seq < reserve_seq <= previous if resolving else reserve_seq == 0:
         pass
     else:
@@ -144,57 +150,53 @@ def apply(  # noqa: PLR0912  # one branch for each line of the table
         # named is of another lot or of none.
         return StockBreach(Rule.PREVIOUS, (max(previous, lot.last_seq), seq))
     last, held = lot.remaining, lot.reserved
-    match body.type:
-        case EntryType.RESERVE:
-            if amount < 1:
-                return StockBreach(Rule.RANGE, (seq,))
-            if body.refs[1] != lot.lot_id:
-                return StockBreach(Rule.REFS, (lot_seq, seq))
-            if remaining != last - amount or reserved != held + amount:
-                return StockBreach(Rule.ARITHMETIC, (previous, seq))
-            touched = Reserve(entry.id, body.refs[0], seq, lot_seq, amount)
-            return StockStep(LotStock(lot.lot_id, lot_seq, seq, remaining, reserved), touched)
-        case EntryType.RELEASE | EntryType.HANDOVER:
-            if reserve is None or reserve.lot_seq != lot_seq:
-                return StockBreach(Rule.NO_RESERVE, (reserve_seq, seq))
-            if reserve.resolved_seq:
-                return StockBreach(Rule.RESOLVED, (reserve.resolved_seq, seq))
-            release = body.type == EntryType.RELEASE
-            if body.refs[0] != reserve.propose_id or (release and body.refs[1] != reserve.id):
-                return StockBreach(Rule.REFS, (reserve_seq, seq))
-            if (amount != reserve.amount) if release else not 1 <= amount <= reserve.amount:
-                return StockBreach(Rule.AMOUNT, (reserve_seq, seq))
-            back = amount if release else reserve.amount - amount
-            if remaining != last + back or reserved != held - reserve.amount:
-                accused = (
-                    (reserve_seq, seq)
-                    if reserve_seq == previous
-                    else (
-                        reserve_seq,
-                        previous,
-                        seq,
-                    )
+    if kind == _RESERVE:
+        if amount < 1:
+            return StockBreach(Rule.RANGE, (seq,))
+        if body.refs[1] != lot.lot_id:
+            return StockBreach(Rule.REFS, (lot_seq, seq))
+        if remaining != last - amount or reserved != held + amount:
+            return StockBreach(Rule.ARITHMETIC, (previous, seq))
+        touched = Reserve(entry.id, body.refs[0], seq, lot_seq, amount)
+        return StockStep(LotStock(lot.lot_id, lot_seq, seq, remaining, reserved), touched)
+    if resolving:
+        if reserve is None or reserve.lot_seq != lot_seq:
+            return StockBreach(Rule.NO_RESERVE, (reserve_seq, seq))
+        if reserve.resolved_seq:
+            return StockBreach(Rule.RESOLVED, (reserve.resolved_seq, seq))
+        release = kind == _RELEASE
+        if body.refs[0] != reserve.propose_id or (release and body.refs[1] != reserve.id):
+            return StockBreach(Rule.REFS, (reserve_seq, seq))
+        if (amount != reserve.amount) if release else not 1 <= amount <= reserve.amount:
+            return StockBreach(Rule.AMOUNT, (reserve_seq, seq))
+        back = amount if release else reserve.amount - amount
+        if remaining != last + back or reserved != held - reserve.amount:
+            accused = (
+                (reserve_seq, seq)
+                if reserve_seq == previous
+                else (
+                    reserve_seq,
+                    previous,
+                    seq,
                 )
-                return StockBreach(Rule.ARITHMETIC, accused)
-            touched = Reserve(
-                reserve.id, reserve.propose_id, reserve.seq, lot_seq, reserve.amount, seq
             )
-            return StockStep(LotStock(lot.lot_id, lot_seq, seq, remaining, reserved), touched)
-        case EntryType.ADJUST:
-            if amount < 1:
-                return StockBreach(Rule.RANGE, (seq,))
-            if body.refs[0] != lot.lot_id:
-                return StockBreach(Rule.REFS, (lot_seq, seq))
-            if abs(remaining - last) != amount or reserved != held:
-                return StockBreach(Rule.ARITHMETIC, (previous, seq))
-            return StockStep(LotStock(lot.lot_id, lot_seq, seq, remaining, reserved))
-        case EntryType.CLOSE:
-            if remaining or reserved:
-                return StockBreach(Rule.RANGE, (seq,))
-            if body.refs[0] != lot.lot_id:
-                return StockBreach(Rule.REFS, (lot_seq, seq))
-            if held or amount != last:
-                return StockBreach(Rule.ARITHMETIC, (previous, seq))
-            return StockStep(LotStock(lot.lot_id, lot_seq, seq, 0, 0, closed=True))
-        case _:
-            raise AssertionError("apply() is for entries that carry stock")
+            return StockBreach(Rule.ARITHMETIC, accused)
+        touched = Reserve(reserve.id, reserve.propose_id, reserve.seq, lot_seq, reserve.amount, seq)
+        return StockStep(LotStock(lot.lot_id, lot_seq, seq, remaining, reserved), touched)
+    if kind == _ADJUST:
+        if amount < 1:
+            return StockBreach(Rule.RANGE, (seq,))
+        if body.refs[0] != lot.lot_id:
+            return StockBreach(Rule.REFS, (lot_seq, seq))
+        if abs(remaining - last) != amount or reserved != held:
+            return StockBreach(Rule.ARITHMETIC, (previous, seq))
+        return StockStep(LotStock(lot.lot_id, lot_seq, seq, remaining, reserved))
+    if kind == _CLOSE:
+        if remaining or reserved:
+            return StockBreach(Rule.RANGE, (seq,))
+        if body.refs[0] != lot.lot_id:
+            return StockBreach(Rule.REFS, (lot_seq, seq))
+        if held or amount != last:
+            return StockBreach(Rule.ARITHMETIC, (previous, seq))
+        return StockStep(LotStock(lot.lot_id, lot_seq, seq, 0, 0, closed=True))
+    raise AssertionError("apply() is for entries that carry stock")

@@ -97,7 +97,7 @@ def _commitment(facts: Facts, _refs: int) -> bool:
 
 
 def _cell_until(facts: Facts, _refs: int) -> bool:
-    return len(facts) == 2 and _uints(facts)
+    return len(facts) == 2 and type(facts[0]) is int and type(facts[1]) is int
 
 
 def _propose(facts: Facts, refs: int) -> bool:
@@ -126,7 +126,7 @@ def _propose(facts: Facts, refs: int) -> bool:
 
 def _deadline_hashes(facts: Facts, _refs: int) -> bool:
     return (
-        2 <= len(facts) <= 1 + LOTS_PER_PROPOSE_MAX + 1 and _uints(facts[:1]) and _hashes(facts[1:])
+        2 <= len(facts) <= LOTS_PER_PROPOSE_MAX + 2 and type(facts[0]) is int and _hashes(facts[1:])
     )
 
 
@@ -154,7 +154,7 @@ def _key_stands(facts: Facts, _refs: int) -> bool:
 
 
 def _reason(facts: Facts, _refs: int) -> bool:
-    return len(facts) == 1 and _uints(facts)
+    return len(facts) == 1 and type(facts[0]) is int
 
 
 _GENESIS: Final = int(EntryType.GENESIS)
@@ -227,7 +227,7 @@ def check_form(body: Body) -> None:
         or (body.payload_hash is None) != (body.payload_len == 0)
     ):
         raise RemoteError(Code.BAD_FIELD, "fields that do not go together")
-    if len(refs) > 1 and len(set(refs)) != len(refs):
+    if len(refs) > 1 and len({*refs}) != len(refs):
         raise RemoteError(Code.BAD_FIELD, "a ref named twice")
     shape = SHAPES.get(body.type)
     if shape is None:

@@ -12,7 +12,7 @@ from tests.ledger.authors import CELL, NOW_MS, SALT, UNTIL_MS, Author, ids, name
 
 from passby.ledger.chain import Head
 from passby.ledger.ingest import Batch, Check, Overlay, admit
-from passby.ledger.store import AmbiguousError, Derived, Footprint, Reader, Store
+from passby.ledger.store import AmbiguousError, Derived, Footprint, Reader, Store, id8
 from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteReader, SqliteStore
 from passby.protocol.entry import Record
@@ -579,3 +579,26 @@ def test_of_an_author_the_cells_are_kept_that_it_spoke_in_last(store: Store) -> 
     assert {cell for _, _, cell in store.spoken_since(0)} == kept
     store.rebuild()
     assert set(store.spoken(ada.public)) == kept
+
+
+def test_what_is_stored_is_given_as_it_lies_there(pair: tuple[Store, Reader]) -> None:
+    store, reader = pair
+    ada = lister()
+    for _ in range(4):
+        ada.offer(10)
+    take(store, ada.records, Check.RUNS)
+    store.erase_payload(ada.records[2].entry.id)
+    found = reader.stored(ada.public, 2, 3)
+    assert [row[0] for row in found] == [2, 3, 4]
+    for (_, raw, carried, head8, checked), record in zip(found, ada.records[1:4], strict=True):
+        assert raw == record.entry.raw
+        assert head8 == id8(record.entry.id)
+        assert not checked
+        if record is ada.records[2]:
+            assert not carried
+        else:
+            assert record.salt is not None
+            assert record.payload is not None
+            assert carried == record.salt + record.payload
+    assert [bool(row[4]) for row in reader.stored(ada.public, 5, 9)] == [True]
+    assert reader.stored(ada.public, 6, 9) == reader.stored(named("nobody"), 1, 9) == []
