@@ -81,6 +81,7 @@ _COLD: Final = np.dtype(
                 "from_ms", "window_until_ms", "day_ms", "gtin",
             )
         ),
+        *((axis, np.float64) for axis in "xyz"),
         ("category", np.uint32),
         ("radius_m", np.int32),
         ("margin_s", np.int32),
@@ -255,6 +256,10 @@ class Book:
         """Return the hot rows of `slots`: a copy, in their order."""
         return self._hot.take(slots)
 
+    def cold_rows(self, slots: Slots) -> Rows:
+        """Return what only the exact match reads of `slots`: a copy, in their order."""
+        return self._cold.take(slots)
+
     def steps(self, slots: Slots) -> NDArray[np.int64]:
         """Return the steps of the lots at `slots`."""
         steps: NDArray[np.int64] = self._cold["step"][slots]
@@ -272,7 +277,7 @@ class Book:
         """Return the lot at `slot`."""
         (
             cell, at_ms, until_ms, remaining, minimum, step, minor, per_amount,
-            from_ms, window_until_ms, day_ms, gtin, category, radius_m, margin_s,
+            from_ms, window_until_ms, day_ms, gtin, _, _, _, category, radius_m, margin_s,
         ) = self._cold[slot].item()  # fmt: skip
         *_, author_at, brand_at, currency_at, _, unit_at, condition_at, _, _ = self._hot[
             slot
@@ -318,7 +323,7 @@ class Book:
         self._cold = np.concatenate((self._cold, np.zeros_like(self._cold)))
 
     def _write(self, slot: int, lot: BookLot) -> None:
-        price, window = lot.price, lot.window
+        price, window, place = lot.price, lot.window, unit_vector(lot.cell)
         day_ms = lot.best_before_ms if self.side == Side.OFFER else lot.needed_until_ms
         curved = CURVED if price.knots else 0
         if curved:
@@ -330,12 +335,13 @@ class Book:
             -1 if window is None else window.until_ms,
             -1 if day_ms is None else day_ms,
             -1 if lot.gtin is None else int(lot.gtin),
+            *place,
             self._categories.hold(lot.category),
             -1 if lot.radius_m is None else lot.radius_m,
             lot.margin_s,
         )  # fmt: skip
         self._hot[slot] = (
-            *unit_vector(lot.cell),
+            *place,
             DEFAULT_RADIUS_M if lot.radius_m is None else lot.radius_m,
             price.minor / price.per_amount,
             lot.remaining,

@@ -1,22 +1,25 @@
 """Which offers and requests fit, and which of them to suggest first.
 
 `fit` holds one offer against one request by every hard rule and returns the match or the
-rule that forbids it. `matches_for_request` and `matches_for_offer` ask the book: its columns
-throw out what cannot fit and bound the score of what may, and `fit` has the last word, best
-bound first, until no bound left can beat what was found.
+rule that forbids it. `matches_for_request` and `matches_for_offer` ask the book: the sieve
+throws out what cannot fit and bounds the score of what may, `rank` gives those with the highest
+bounds their exact points, until no bound left can beat what was found, and `fit` explains them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from heapq import heappush, heappushpop
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from passby.geo.book import CONDITION_RANK, WORST, Book, gtin_label, subtree_label
 from passby.geo.categories import ancestors, takes_in
 from passby.geo.cells import distance_m, spread_m
+from passby.geo.columns import Slots
 from passby.geo.lots import BookLot, Side
+from passby.geo.rank import REFUSED, UNKNOWN, Points, points
 from passby.geo.score import Features, Reason, explain, score, trust_in_thousandths
 from passby.geo.sieve import sieve
 from passby.protocol.limits import DEFAULT_RADIUS_M, MATCHES_MAX
@@ -219,11 +222,25 @@ def matches_for_request(
     """
     assert book.side == Side.OFFER
     assert request.side == Side.REQUEST
-    products: list[str] = []
-    if request.gtin is not None:
-        products = [request.gtin, *sorted(substitutes.get(request.gtin, ()))]
+    products = _products(request, substitutes)
     labels = [subtree_label(request.category), *map(gtin_label, products)]
     return _search(book, labels, products, request, now_ms, limit, trust, substitutes)
+
+
+def best_for_request(
+    book: Book,
+    request: BookLot,
+    now_ms: int,
+    limit: int,
+    *,
+    trust: Trust = NO_TRUST,
+    substitutes: Substitutes = NO_SUBSTITUTES,
+) -> list[bytes]:
+    """Return the ids of what `matches_for_request` does, in its order; `fit` explains each."""
+    products = _products(request, substitutes)
+    labels = [subtree_label(request.category), *map(gtin_label, products)]
+    slots = _best(book, labels, products, request, now_ms, limit, trust, substitutes)
+    return [book.id_at(slot) for slot in slots]
 
 
 def matches_for_offer(
@@ -246,6 +263,12 @@ def matches_for_offer(
     return _search(book, labels, products, offer, now_ms, limit, trust, substitutes)
 
 
+def _products(request: BookLot, substitutes: Substitutes) -> list[str]:
+    if request.gtin is None:
+        return []
+    return [request.gtin, *sorted(substitutes.get(request.gtin, ()))]
+
+
 def _search(
     book: Book,
     labels: list[str],
@@ -256,25 +279,61 @@ def _search(
     trust: Trust,
     substitutes: Substitutes,
 ) -> list[Match]:
+    found = (
+        _fit_at(book, slot, lot, now_ms, trust, substitutes)
+        for slot in _best(book, labels, products, lot, now_ms, limit, trust, substitutes)
+    )
+    return [match for match in found if isinstance(match, Match)]
+
+
+def _best(
+    book: Book,
+    labels: list[str],
+    products: list[str],
+    lot: BookLot,
+    now_ms: int,
+    limit: int,
+    trust: Trust,
+    substitutes: Substitutes,
+) -> list[int]:
+    """Return the slots of the best `limit`, the best first."""
     limit = min(limit, MATCHES_MAX)
     if limit <= 0 or lot.until_ms < now_ms:
         return []
-    best: list[tuple[int, int, Match]] = []
-    for slot, bound in sieve(book, labels, products, lot, now_ms, trust):
-        if len(best) == limit and bound < best[0][0]:
-            break
-        other = book.lot_at(slot)
-        offer, request = (other, lot) if book.side == Side.OFFER else (lot, other)
-        found = fit(
-            offer, request, now_ms,
-            judging=lot.side, trust=trust.get(other.author, 0.0), substitutes=substitutes,
-        )  # fmt: skip
-        if isinstance(found, Refusal):
-            continue
-        # The heap's least is the worst: fewest points, then the greatest id.
-        item = (found.points, -int.from_bytes(other.id, "big"), found)
-        if len(best) < limit:
-            heappush(best, item)
-        else:
-            heappushpop(best, item)
-    return [found for _, _, found in sorted(best, key=lambda item: item[:2], reverse=True)]
+    found: list[tuple[int, int]] = []
+    least = 0
+    for slots, bounds in sieve(book, labels, products, lot, now_ms, trust, limit):
+        likely = slots[bounds >= least]
+        told = _points_at(book, likely, lot, now_ms, trust, substitutes)
+        kept = np.flatnonzero(told >= least)
+        found += zip(told[kept].tolist(), likely[kept].tolist(), strict=True)
+        if len(found) >= limit:
+            found.sort(reverse=True)
+            least = found[limit - 1][0]
+    best = [(-its, book.id_at(slot), slot) for its, slot in found if its >= least]
+    return [slot for *_, slot in sorted(best)[:limit]]
+
+
+def _points_at(
+    book: Book, slots: Slots, lot: BookLot, now_ms: int, trust: Trust, substitutes: Substitutes
+) -> Points:
+    """Return the points of each slot; below 0 what does not fit."""
+    if lot.gtin is None:
+        told = points(book, slots, lot, now_ms, trust)
+    else:
+        told = np.full(len(slots), UNKNOWN)
+    for at in np.flatnonzero(told == UNKNOWN).tolist():
+        match = _fit_at(book, int(slots[at]), lot, now_ms, trust, substitutes)
+        told[at] = match.points if isinstance(match, Match) else REFUSED
+    return told
+
+
+def _fit_at(
+    book: Book, slot: int, lot: BookLot, now_ms: int, trust: Trust, substitutes: Substitutes
+) -> Match | Refusal:
+    other = book.lot_at(slot)
+    offer, request = (other, lot) if book.side == Side.OFFER else (lot, other)
+    return fit(
+        offer, request, now_ms,
+        judging=lot.side, trust=trust.get(other.author, 0.0), substitutes=substitutes,
+    )  # fmt: skip

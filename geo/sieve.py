@@ -41,6 +41,8 @@ _PLACE_SLACK_M: Final = 4.0
 """Unit vectors in 32 bits are wrong by a metre or so."""
 _RATIO_SLACK: Final = 1e-5
 """Amounts and prices in 32 bits are wrong by 1.2e-7 of themselves, and are multiplied."""
+_FIRST_MORE: Final = 8
+"""Beyond those asked for: bounds are close, and so few more are never needed."""
 _POINTS_SLACK: Final = 1.0
 """What the floors of exact points and the rounding here may differ by, upward."""
 
@@ -55,10 +57,12 @@ def sieve(
     lot: BookLot,
     now_ms: int,
     trust: Mapping[bytes, float],
-) -> Iterator[tuple[int, float]]:
-    """Return (slot, bound) of whatever may fit `lot`, the highest bound first.
+    at_once: int,
+) -> Iterator[tuple[Slots, Floats]]:
+    """Yield (slots, bounds) of whatever may fit `lot`.
 
-    No exact score is above its bound, and whatever does fit is among them.
+    No exact score is above its bound, and whatever does fit is among them. They come in two
+    pieces, each in no order: the highest bounds, a few more than `at_once`, then the others.
 
     Args:
         book: of the other side.
@@ -67,23 +71,47 @@ def sieve(
         lot: the one to find company for.
         now_ms: the moment.
         trust: in authors, 0 to 1.
+        at_once: how many are wanted.
     """
     radius_m = DEFAULT_RADIUS_M if lot.radius_m is None else lot.radius_m
     slots = book.near(labels, lot.cell, radius_m)
     rows = book.rows(slots)
-    apart_m = _apart_m(rows, lot.cell)
     # Indexing rows of many fields copies field by field; `take` copies rows, ten times as fast.
-    kept = np.flatnonzero(_in_reach(rows, apart_m, lot, radius_m))
-    slots, rows, apart_m = slots[kept], rows.take(kept), apart_m[kept]
-    kept = np.flatnonzero(_may_fit(rows, book, products, lot, now_ms))
-    slots, rows, apart_m = slots[kept], rows.take(kept), apart_m[kept]
+    kept = np.flatnonzero(_may_suit(rows, lot, now_ms))
+    slots, rows = slots.take(kept), rows.take(kept)
+    apart_m = _apart_m(rows, lot.cell)
+    kept = np.flatnonzero(
+        _in_reach(rows, apart_m, lot, radius_m) & _may_fit(rows, book, products, lot, now_ms)
+    )
+    slots, rows, apart_m = slots.take(kept), rows.take(kept), apart_m.take(kept)
     cost, limit = _prices(book, slots, rows, lot, now_ms)
     least = _least_amounts(book, slots, rows, lot)
     kept = np.flatnonzero(_may_afford(rows, cost, limit, least, book, lot))
-    share = _surplus_share(cost[kept], limit[kept], least[kept])
-    bounds = _bounds(book, rows.take(kept), apart_m[kept], share, lot, now_ms, trust)
-    order = np.argsort(-bounds, kind="stable")
-    return zip(slots[kept][order].tolist(), bounds[order].tolist(), strict=True)
+    share = _surplus_share(cost.take(kept), limit.take(kept), least.take(kept))
+    bounds = _bounds(book, rows.take(kept), apart_m.take(kept), share, lot, now_ms, trust)
+    slots = slots.take(kept)
+    first = at_once + at_once // 4 + _FIRST_MORE
+    if len(slots) <= first:
+        yield slots, bounds
+        return
+    highest = np.argpartition(-bounds, first)
+    for piece in (highest[:first], highest[first:]):
+        yield slots.take(piece), bounds.take(piece)
+
+
+def _may_suit(rows: Rows, lot: BookLot, now_ms: int) -> Mask:
+    """Return which rows are open, of the lot's unit, and not too dear: most are not."""
+    price = rows["price"]
+    suiting: Mask = rows["unit"] == UNITS.index(lot.unit)
+    suiting &= rows["open_s"] >= _clip_s(now_ms)
+    ours = lot.price.minor_at(now_ms) / lot.price.per_amount
+    # Totals are rounded up: for a unit of each the dearer costs at most one more.
+    if lot.side == Side.REQUEST:
+        fair = price <= (ours + 1) * (1 + _RATIO_SLACK)
+    else:
+        fair = price * (1 + _RATIO_SLACK) + 1 >= ours * (1 - _RATIO_SLACK)
+    suiting &= fair | (rows["flags"] & CURVED != 0)
+    return suiting
 
 
 def _apart_m(rows: Rows, cell: int) -> Floats:
@@ -109,10 +137,7 @@ def _may_fit(rows: Rows, book: Book, products: Sequence[str], lot: BookLot, now_
     window, until_ms = lot.window, lot.until_ms
     from_s = np.maximum(rows["from_s"], _clip_s(now_ms if window is None else window.from_ms))
     from_s = np.maximum(from_s, _clip_s(now_ms))
-    fitting: Mask = (rows["author"] != book.authors.find(lot.author)) & (
-        rows["open_s"] >= _clip_s(now_ms)
-    )
-    fitting &= rows["unit"] == UNITS.index(lot.unit)
+    fitting: Mask = rows["author"] != book.authors.find(lot.author)
     fitting &= from_s <= rows["until_s"]
     fitting &= from_s <= _clip_s(until_ms if window is None else window.until_ms)
     most = np.minimum(rows["remaining"], lot.remaining) * (1 + _RATIO_SLACK)

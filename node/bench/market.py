@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from passby.node.bench import passing
+from passby.node.bench import book, passing
 
 
 def run(progress: Callable[[str], None], data: Path) -> dict[str, Any]:
@@ -20,6 +20,8 @@ def run(progress: Callable[[str], None], data: Path) -> dict[str, Any]:
         UsageError: the data are not there.
     """
     figures: dict[str, Any] = {}
+    progress("a million open lots")
+    figures |= book.figures()
     progress("meetings along real trips")
     figures["passing_by"] = passing.figures(data)
     return figures
