@@ -38,7 +38,7 @@ async def read_framed(stream: Stream, most: int) -> bytes:
         RemoteError: cut off, or longer than `most`, or a length that is none.
     """
     data = bytearray(await _some(stream))
-    while len(data) < _LENGTH_BYTES and data[-1] & 0x80:
+    while len(data) < _LENGTH_BYTES and min(data) & 0x80:
         data += await _some(stream)
     length, start = read_uvarint(bytes(data[:_LENGTH_BYTES]), 0, most)
     while len(data) < start + length:
