@@ -231,6 +231,11 @@ class _Reader:
         return Group(k, tuple(members))
 
 
+def readable(name: str) -> str:
+    """Return a policy's name as text: its octets beyond ASCII are UTF-8 where they can be."""
+    return name.encode("ascii", "surrogateescape").decode("utf-8", "replace")
+
+
 _DEFINE: Final = "Define witnesses and groups before the lines that name them."
 
 

@@ -65,7 +65,7 @@ class Identity:
     @property
     def witness(self) -> WitnessKey:
         """The key by which this device cosigns others' checkpoints, and signs nothing else."""
-        seed = self.witness_seed or derived_witness_seed(self.code_key)
+        seed = self.witness_seed or derived_witness_seed(self.code_key + self.key.public)
         return WitnessKey(SigningKey(seed))
 
     @property

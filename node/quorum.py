@@ -26,7 +26,7 @@ from passby.ledger.checkpoint_messages import (
 )
 from passby.ledger.claim import RootClaim
 from passby.ledger.note import VerifierKey
-from passby.ledger.policy import NONE, Policy, satisfied, sifted
+from passby.ledger.policy import NONE, Policy, readable, satisfied, sifted
 from passby.ledger.prove import prove_claims
 from passby.ledger.witness import AddCheckpoint, Conflict, Reason, Refuse
 from passby.ledger.witness_messages import Cosigned, Reply, encode_request, parse_reply
@@ -71,7 +71,8 @@ class NoQuorumError(LocalError):
     exit_code = Exit.NO_QUORUM
 
     def __init__(self, cover: Cover) -> None:
-        named = f"; lacking: {', '.join(cover.lacking)}" if cover.lacking else ""
+        lacking = ", ".join(map(readable, cover.lacking))
+        named = f"; lacking: {lacking}" if lacking else ""
         why = f" ({cover.why})" if cover.why else ""
         all_of = len(cover.cosigned) + len(cover.lacking)
         super().__init__(

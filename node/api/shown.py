@@ -8,6 +8,7 @@ from typing import Any
 from passby.geo.cells import cell_text, distance_m
 from passby.geo.lots import BookLot, Side
 from passby.geo.match import Match
+from passby.ledger.policy import readable
 from passby.node.chains import Chains
 from passby.node.clock import Clock
 from passby.node.desk import Desk
@@ -193,8 +194,8 @@ class Shown:
             return None
         return {
             "reached": cover.reached,
-            "cosigned": list(cover.cosigned),
-            "lacking": list(cover.lacking),
+            "cosigned": [readable(name) for name in cover.cosigned],
+            "lacking": [readable(name) for name in cover.lacking],
             "why": cover.why,
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from passby.ledger.checkpoint import author_of
-from passby.ledger.policy import NONE
+from passby.ledger.policy import NONE, readable
 from passby.node.api.shown import Json
 from passby.node.participant import Participant
 from passby.node.quorum import NoQuorumError
@@ -29,7 +29,7 @@ class Witnesses:
             LocalError: the policy file is not in order, or the ledger damaged.
         """
         node = self._node
-        names = {str(key): name for name, key in node.quorum.policy.witnesses.items()}
+        names = {str(key): readable(name) for name, key in node.quorum.policy.witnesses.items()}
         known = await node.quorum.known()
         cosigned = node.chains.reader.all_witnessed()
         cosigned.sort(key=lambda found: (-found[1].at_s, found[0]))

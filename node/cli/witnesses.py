@@ -124,13 +124,15 @@ def policy_show(session: Session) -> None:
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 def policy_check(session: Session, *, file: Path | None) -> None:
     """Read a policy over, and tell which of its witnesses can be reached."""
+    from passby.ledger.policy import readable
+
     path = file or session.home.policy_path
     policy = _read(path, missing=False)
     running = session.home.daemon_pid() is not None
     found = session.get("/v1/witnesses") if running else None
     here = {found["vkey"]: "this node"} if found and found["on"] else {}
     here |= {one["vkey"]: one["peer"] for one in found["witnesses"]} if found else {}
-    reach = {name: here.get(str(key)) for name, key in policy.witnesses.items()}
+    reach = {readable(name): here.get(str(key)) for name, key in policy.witnesses.items()}
     answer = {"file": str(path), **_plain(policy), "reachable": reach if running else None}
 
     def lines() -> list[str]:
@@ -158,21 +160,24 @@ def _read(path: Path, *, missing: bool) -> Policy:
 
 
 def _plain(policy: Policy) -> dict[str, Any]:
+    from passby.ledger.policy import readable
+
     return {
-        "quorum": policy.quorum,
-        "witnesses": {name: str(key) for name, key in policy.witnesses.items()},
+        "quorum": readable(policy.quorum),
+        "witnesses": {readable(name): str(key) for name, key in policy.witnesses.items()},
         "groups": {
-            name: {"k": group.k, "members": list(group.members)}
+            readable(name): {"k": group.k, "members": [readable(one) for one in group.members]}
             for name, group in policy.groups.items()
         },
     }
 
 
 def _lines(policy: Policy) -> list[str]:
-    pairs = [("quorum", clean(policy.quorum))]
+    plain = _plain(policy)
+    pairs = [("quorum", clean(plain["quorum"]))]
     pairs += [
-        (clean(name), f"{group.k} of {', '.join(map(clean, group.members))}")
-        for name, group in policy.groups.items()
+        (clean(name), f"{group['k']} of {', '.join(map(clean, group['members']))}")
+        for name, group in plain["groups"].items()
     ]
-    pairs += [(clean(name), clean(str(key))) for name, key in policy.witnesses.items()]
+    pairs += [(clean(name), clean(key)) for name, key in plain["witnesses"].items()]
     return show.facts(pairs)

@@ -266,8 +266,10 @@ def forged_by(claimed: Household) -> Answer:
 
 
 async def test_a_buyer_whose_every_neighbour_lies_gets_no_quorum_and_does_not_confirm(
-    lane: Street,
+    lane: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # How long the silent one is waited for.
+    monkeypatch.setattr("passby.node.asking.ASK_WITHIN_S", 0.5)
     carl = await lane.open("carl")
     ann, ben = await lane.settle("ann", "ben")
     ben.policy = policy(1, carl)

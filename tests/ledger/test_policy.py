@@ -11,7 +11,7 @@ from tests.ledger import c2sp_vectors as public
 
 from passby.ledger.checkpoint import SignedCheckpoint, WitnessKey, cosigned_at, sign_checkpoint
 from passby.ledger.note import NoteSignature, VerifierKey, parse_note, parse_vkey
-from passby.ledger.policy import Group, Policy, k_of, parse_policy, satisfied
+from passby.ledger.policy import Group, Policy, k_of, parse_policy, readable, satisfied, sifted
 from passby.protocol.errors import ConfigError, RemoteError
 from passby.protocol.keys import SigningKey
 from passby.protocol.limits import COSIGNATURE_AHEAD_MAX_S, POLICY_MAX, POLICY_NAMES_MAX
@@ -197,3 +197,19 @@ def test_a_line_is_no_key_of_a_witness_by_its_name_alone() -> None:
     renamed = NoteSignature(line.name, key.id, line.signature)
     with pytest.raises(RemoteError):
         satisfied(SIGNED.with_lines((renamed,)), k_of(1, [key]), NOW_S)
+
+
+def test_sifting_leaves_the_author_and_the_newest_true_line_of_each_witness() -> None:
+    asked, stranger, forger = KEYS[:3]
+    signed = cosigned(asked, stranger)
+    late = asked.cosign(signed.note.text, NOW_S + 5)
+    forged = forger.cosign(signed.note.text, NOW_S + 9)
+    false = NoteSignature(late.name, late.key_id, forged.signature)
+    sifting = sifted(signed.with_lines((late, false)), [asked.verifier])
+    assert sifting.note.signatures == (signed.note.signatures[0], late)
+    assert cosigned_at(sifting.note, asked.verifier) == NOW_S + 5
+
+
+def test_names_are_shown_as_the_text_that_they_are() -> None:
+    assert readable("J\udcc3\udcb6rg") == "Jörg"
+    assert readable("\udcff") == "\N{REPLACEMENT CHARACTER}"
