@@ -63,8 +63,12 @@ class TreeAudit:
         except DamagedError as error:
             self._note(chain, Severity.CORRUPT, error.message)
         roots = self._roots(chain, pruned, kept.head.size if kept is not None else 0)
-        if kept is not None and kept != pruned.under:
-            self._holds(chain, kept, roots, healed=healed)
+        if (
+            kept is not None
+            and kept != pruned.under
+            and self._holds(chain, kept, roots, healed=healed)
+        ):
+            self._is_cosigned(chain, kept)
         if chain.skipped:
             self._count(chain, pruned.under, roots, healed=healed)
 
@@ -141,12 +145,9 @@ class TreeAudit:
             severity = Severity.INCOMPLETE if held is None else Severity.CORRUPT
             self._note(chain, severity, f"{shown} were pruned, and no checkpoint vouches for them")
             return
-        try:
-            reached = self._policy is not None and self._is_enough(under, self._policy)
-        except RemoteError:
+        reached = self._is_cosigned(chain, under)
+        if reached is None:
             self._report.missing += count
-            text = f"{shown} were pruned, and a cosignature of their checkpoint is false"
-            self._note(chain, Severity.CORRUPT, text)
             return
         if reached:
             self._report.trusted += count
@@ -156,10 +157,24 @@ class TreeAudit:
         text = f"{shown} were pruned and rest on their author's word alone, since {why}"
         self._note(chain, Severity.INCOMPLETE, text)
 
-    def _is_enough(self, signed: SignedCheckpoint, policy: Policy) -> bool:
-        quorum = satisfied(signed, policy, self._now_s)
+    def _is_cosigned(self, chain: ChainAudit, signed: SignedCheckpoint) -> bool | None:
+        """Count a checkpoint that holds; tell whether the policy's witnesses have cosigned it.
+
+        None where a cosignature is false.
+        """
+        self._report.checkpoints += 1
+        if self._policy is None:
+            return False
+        try:
+            quorum = satisfied(signed, self._policy, self._now_s)
+        except RemoteError:
+            text = "a cosignature of the checkpoint kept of it is false"
+            self._note(chain, Severity.CORRUPT, text, signed.head.size)
+            return None
         # A policy that asks for nobody believes the author alone.
-        return quorum.reached and bool(quorum.counted)
+        reached = quorum.reached and bool(quorum.counted)
+        self._report.cosigned += reached
+        return reached
 
     def _note(self, chain: ChainAudit, severity: Severity, text: str, *seqs: int) -> None:
         self._report.add(Finding(severity, text, chain.author, seqs))

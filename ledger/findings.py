@@ -73,6 +73,9 @@ class Report:
     anything unproven. Of what was pruned, `trusted` is history that witnesses vouch for, as many as
     the policy asks for, and `on_word` what rests on a checkpoint of its author alone.
 
+    `checkpoints` are those whose root came out again from what is held; of them, `cosigned` have
+    the witnesses that the policy asks for.
+
     `statements` are root statements, each with its signature; `seals` and `heals` the chains
     that one of them seals or heals, of which `root_words` lists ROOT_WORDS_MAX. Of the
     hand-overs, returns too, `secrets` revealed what opens the receiver's hash; the others
@@ -89,6 +92,8 @@ class Report:
     chains: int = 0
     trades: int = 0
     signatures: int = 0
+    checkpoints: int = 0
+    cosigned: int = 0
     statements: int = 0
     seals: int = 0
     heals: int = 0

@@ -79,6 +79,8 @@ def _counts(report: Report) -> Markup:
         "trades": report.trades,
         "hand-overs proven": report.secrets,
         "hand-overs unproven": report.handovers - report.secrets,
+        "checkpoints": report.checkpoints,
+        "checkpoints cosigned": report.cosigned,
         "root statements": report.statements,
         "chains sealed": report.seals,
         "chains healed": report.heals,

@@ -45,6 +45,8 @@ def plain(report: Report, scope: Scope | None = None) -> dict[str, Any]:
         "handovers": report.handovers,
         "secrets": report.secrets,
         "signatures": report.signatures,
+        "checkpoints": report.checkpoints,
+        "cosigned": report.cosigned,
         "statements": report.statements,
         "seals": report.seals,
         "heals": report.heals,
@@ -102,6 +104,9 @@ def counted(report: Report) -> list[str]:
             f"{_count(report.handovers, 'hand-over')}, {report.secrets:,} with the receiver's"
             " secret."
         )
+    if report.checkpoints:
+        held = _count(report.checkpoints, "checkpoint")
+        lines.append(f"{held}, {report.cosigned:,} cosigned as the policy asks.")
     if report.statements:
         said, sealed = _count(report.statements, "root statement"), _count(report.seals, "chain")
         lines.append(f"{said}: {sealed} sealed, {report.heals:,} healed.")

@@ -18,7 +18,8 @@ from passby.ledger.checkpoint import SignedCheckpoint, WitnessKey, sign_checkpoi
 from passby.ledger.findings import AuditExit, Report, Severity
 from passby.ledger.gather import gather
 from passby.ledger.ingest import Check, admit
-from passby.ledger.policy import Policy, k_of
+from passby.ledger.note import Note, NoteSignature
+from passby.ledger.policy import NO_POLICY, Policy, k_of
 from passby.ledger.retention import Retention
 from passby.ledger.salvage import sound_to
 from passby.ledger.store import Freed, Store
@@ -323,6 +324,31 @@ def test_every_flipped_bit_of_a_kept_note_is_found(sqlite: SqliteStore) -> None:
         flipped[at // 8] ^= 1 << at % 8
         sqlite._db.execute("UPDATE prunings SET note = ?", (bytes(flipped),))
         assert look(sqlite).exit_code in {AuditExit.CORRUPT, AuditExit.INCOMPLETE}, at
+
+
+def test_checkpoints_are_counted_and_those_that_the_policy_has_cosigned(store: Store) -> None:
+    ada = quiet(BLOCK)
+    take(store, ada.records)
+    store.keep_checkpoint(cosigned(ada, BLOCK))
+    for policy, expected in ((POLICY, (1, 1)), (None, (1, 0)), (NO_POLICY, (1, 0))):
+        report = look(store, policy)
+        assert report.exit_code is AuditExit.CLEAN
+        assert (report.checkpoints, report.cosigned) == expected
+    demanding = look(store, k_of(3, [key.verifier for key in WITNESSES]))
+    assert (demanding.checkpoints, demanding.cosigned) == (1, 0)
+
+
+def test_a_false_cosignature_below_a_kept_checkpoint_is_damage(sqlite: SqliteStore) -> None:
+    ada = quiet(BLOCK)
+    take(sqlite, ada.records)
+    signed = cosigned(ada, BLOCK)
+    *lines, last = signed.note.signatures
+    spoiled = bytes([*last.signature[:-1], last.signature[-1] ^ 1])
+    false = NoteSignature(last.name, last.key_id, spoiled)
+    sqlite.keep_checkpoint(SignedCheckpoint(signed.head, Note(signed.note.text, (*lines, false))))
+    report = look(sqlite)
+    assert report.exit_code is AuditExit.CORRUPT
+    assert "cosignature" in report.findings[0].text
 
 
 def test_an_author_that_signed_another_tree_than_its_entries_is_proven_false(store: Store) -> None:

@@ -239,6 +239,7 @@ def test_a_witness_compares_and_swaps(store: Store) -> None:
     assert store.witness(ORIGIN, first, second)
     assert store.witnessed(ORIGIN) == second
     assert store.witnessed(origin_of(WITNESSES[0].verifier.public)) == EMPTY
+    assert store.all_witnessed() == [(ORIGIN, second)]
 
 
 def test_what_the_rule_says_to_store_is_what_it_is_judged_by_next(store: Store) -> None:
