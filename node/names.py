@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from passby.ledger.store import PREFIX_MIN
 from passby.node.chains import Chains
 from passby.protocol.errors import RefusedError, RemoteError
 from passby.protocol.limits import NAMES_REMEMBERED, SAME_NAME_SHOWN
@@ -39,12 +40,15 @@ class Names:
         Raises:
             RefusedError: none, or several; at most SAME_NAME_SHOWN of them are named.
         """
-        wanted = text.strip().lower()
-        authors = list(among)
-        found = [key for key in authors if key.hex().startswith(wanted)] if wanted else []
-        if not found and wanted:
-            named = text.strip().casefold()
-            found = [key for key in authors if (self.of(key) or "").casefold() == named]
+        wanted = text.strip().casefold()
+        is_key = len(wanted) >= PREFIX_MIN
+        # Both, since a name may be spelled in hex digits: then nobody is taken for the other.
+        found = [
+            key
+            for key in dict.fromkeys(among)
+            if (is_key and key.hex().startswith(wanted))
+            or (wanted and (self.of(key) or "").casefold() == wanted)
+        ]
         if len(found) == 1:
             return found[0]
         if not found:

@@ -36,13 +36,15 @@ from passby.ledger.sync_events import (
     PayloadCame,
     Received,
     Stated,
+    Wanted,
 )
 from passby.node.chains import Chains
 from passby.node.heals import Heals
 from passby.node.inlet import Inlet
 from passby.node.net import Network, PeerId, Stream
-from passby.protocol.entry import Record
+from passby.protocol.entry import Record, read_record
 from passby.protocol.errors import DamagedError, LocalError, RemoteError
+from passby.protocol.keys import verify
 from passby.protocol.limits import (
     HEALED_MAX,
     PEERS_HEARD_MAX,
@@ -343,7 +345,7 @@ class Replication:
                         await self._quarantine(wanted.author)
                         scope.cancel()
                         return
-                    session.send_entries(wanted.author, packed)
+                    session.send_entries(wanted.author, _convincing(wanted, packed))
                     runs += 1
                     if runs % RUNS_BETWEEN_LOOKS == 0:
                         await trio.lowlevel.checkpoint()
@@ -568,3 +570,16 @@ class Replication:
             for author in changed:
                 link.session.local_changed(author, went_back=author in back)
             link.ring()
+
+
+def _convincing(wanted: Wanted, packed: list[bytes]) -> list[bytes]:
+    """Return what is wanted of a run, or nothing where its last signature is not good.
+
+    A run that is cut off ends in a signature that nobody has checked, and that whoever brought
+    it may have swapped for garbage: the peer would blame us.
+    """
+    count = wanted.to_seq - wanted.from_seq + 1
+    if len(packed) <= count:
+        return packed
+    last, _ = read_record(packed[count - 1], 0)
+    return packed[:count] if verify(wanted.author, last.entry.raw) else []

@@ -15,7 +15,7 @@ from passby.ledger.ingest import Check
 from passby.node import quotas as quotas_module
 from passby.node.clock import machine_clock
 from passby.node.net import GossipVerdict
-from passby.protocol.entry import Record, encode_record
+from passby.protocol.entry import Record, encode_record, parse_entry
 from passby.protocol.errors import RefusedError
 from passby.protocol.limits import (
     CHAIN_WEIGHT_MIN,
@@ -309,3 +309,24 @@ async def test_a_name_that_many_have_taken_names_nobody(lane: Street) -> None:
     assert caught.value.hint.count(",") < SAME_NAME_SHOWN
     with pytest.raises(RefusedError, match="No author"):
         names.find("mallory", chains.heads)
+
+
+async def test_whoever_hands_on_a_part_of_a_chain_is_not_framed_by_its_author(
+    lane: Street,
+) -> None:
+    """A chain signed in earnest only at its end goes to strangers in part, or not at all."""
+    ann, ben = await lane.settle("ann", "ben")
+    sly = sybil("sly", 100)
+    garbage = [
+        Record(parse_entry(bytes(64) + record.entry.raw[64:]), record.salt, record.payload)
+        for record in sly.records[:-1]
+    ]
+    sly.records[:-1] = garbage
+    honest = sybil("honest", 100)
+    await flood(ben, [sly, honest])
+    await eventually(lambda: held(ann, [honest]) == [UNVOUCHED_ENTRIES])
+    assert held(ann, [sly]) == [0]
+    for one, other in ((ann, ben), (ben, ann)):
+        assert one.network.peers()[other.network.peer_id].score == 0
+    await ann.participant.circle.vouch(sly.public, stands=True)
+    await eventually(lambda: held(ann, [sly]) == [101])
