@@ -55,6 +55,10 @@ class HeadChanges:
         self._number_of.pop(author, None)
         self._number_of[author] = self.number
 
+    def drop(self, author: bytes) -> None:
+        """Forget an author whose chain is held no longer."""
+        self._number_of.pop(author, None)
+
     def since(self, number: int) -> list[bytes]:
         """Return the authors whose heads have changed after `number`, the oldest change first."""
         changed: list[bytes] = []

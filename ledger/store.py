@@ -323,8 +323,10 @@ class Store(Reader, Protocol):
         What was erased stays erased when it comes again.
         """
 
-    def forget(self, authors: Iterable[bytes]) -> None:
+    def forget(self, authors: Iterable[bytes]) -> list[bytes]:
         """Let go of whole chains with their checkpoints and the proofs against their authors.
+
+        Returns the ids of the offers and requests that went.
 
         The statements that they carried go too once STATEMENTS_MAX are held, but for those about
         devices whose chains are held. What was erased stays erased when it comes again.

@@ -264,10 +264,11 @@ class MemoryStore:
         for record in self._held(author):
             self._spoken.take(record.entry)
 
-    def forget(self, authors: Iterable[bytes]) -> None:
+    def forget(self, authors: Iterable[bytes]) -> list[bytes]:
         """As `Store.forget`."""
         gone = [author for author in authors if author in self._chains]
-        carried = [statement_in(record) for author in gone for record in self._held(author)]
+        records = [record for author in gone for record in self._held(author)]
+        carried = [statement_in(record) for record in records]
         for author in gone:
             for record in self._held(author):
                 del self._by_id[record.entry.id]
@@ -281,6 +282,7 @@ class MemoryStore:
             self._roots.look_again(author)
             self._spoken.drop(author)
         self._refold()
+        return [r.entry.id for r in records if r.entry.body.type in PLACED_TYPES]
 
     def rebuild(self) -> None:
         """As `Store.rebuild`."""

@@ -39,7 +39,9 @@ from passby.ledger.tree_sqlite import (
 from passby.ledger.view_sqlite import HeldView
 from passby.ledger.witness import Held
 from passby.protocol.entry import Entry, Record
+from passby.protocol.entry import entry_id as id_of
 from passby.protocol.errors import DamagedError, RefusedError
+from passby.protocol.keys import SIGNATURE_BYTES
 from passby.protocol.limits import STATEMENTS_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve
@@ -415,14 +417,15 @@ class SqliteStore(SqliteReader):
         )
         self._rebuild_chain(number, author)
 
-    def forget(self, authors: Iterable[bytes]) -> None:
+    def forget(self, authors: Iterable[bytes]) -> list[bytes]:
         """As `Store.forget`."""
+        placed: list[bytes] = []
         with self._transaction(durable=False):
             carried: list[Statement | None] = []
             for author in authors:
                 if len(self.roots) > STATEMENTS_MAX:
                     carried += [statement_in(held) for held in self.log(author, None, SEQ_MASK)]
-                self._forget(author)
+                placed += self._forget(author)
             let_go = spare(carried, self.roots, lambda device: self.head(device) is not None)
             for statement in let_go:
                 self._db.execute(
@@ -430,11 +433,17 @@ class SqliteStore(SqliteReader):
                     (statement.device, statement.raw),
                 )
             self.roots.remove(let_go)
+        return placed
 
-    def _forget(self, author: bytes) -> None:
+    def _forget(self, author: bytes) -> list[bytes]:
         number = self._number(author)
         if number is None:
-            return
+            return []
+        placed = self._of_chain(
+            "SELECT raw FROM entries WHERE place IN (SELECT place FROM lots WHERE place BETWEEN ?1"
+            " AND ?2 UNION SELECT place FROM requests WHERE place BETWEEN ?1 AND ?2)",
+            author,
+        )
         for table in ("entries", "blocks"):
             self._delete(table, number, 0)
         clear_folds(self._db, number, whole=True)
@@ -443,7 +452,7 @@ class SqliteStore(SqliteReader):
             "UPDATE erasures SET place = 0 WHERE place BETWEEN ? AND ?",
             (number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK),
         )
-        for table in ("evidence", "checkpoints"):
+        for table in ("evidence", "checkpoints", "prunings"):
             self._db.execute(f"DELETE FROM {table} WHERE author = ?", (number,))  # noqa: S608  # constants
         # The row stays: another process may know the author by its number.
         self._db.execute(
@@ -452,6 +461,7 @@ class SqliteStore(SqliteReader):
             (number,),
         )
         self.roots.look_again(author)
+        return [id_of(raw[SIGNATURE_BYTES:]) for (raw,) in placed]
 
     def _unspeak(self, number: int) -> None:
         for table in ("spoken", "awaited"):

@@ -42,22 +42,23 @@ def shares(
         own: the devices of this node's person; they are not among what is returned.
         trusted: who is at distance 1 without a vouch.
         vouched_by: for whom an author vouches; the first VOUCHES_MAX count.
-        is_frozen: whether an author is proven false; it vouches for nobody, and nobody for it.
+        is_frozen: whether an author is proven false; it vouches for nobody. What is held of it,
+            and the proof, is kept as long as somebody vouches for it.
     """
     mine = set(own)
     direct = [*trusted, *(vouched for author in sorted(mine) for vouched in vouched_by(author))]
     found: dict[bytes, int] = {}
-    level = {a: VOUCHED_ENTRIES for a in direct if a not in mine and not is_frozen(a)}
+    level = {author: VOUCHED_ENTRIES for author in direct if author not in mine}
     for _ in range(TRUST_DEPTH):
         found.update(level)
         following: dict[bytes, int] = {}
         for voucher, share in level.items():
-            vouchees = vouched_by(voucher)[:VOUCHES_MAX]
+            vouchees = () if is_frozen(voucher) else vouched_by(voucher)[:VOUCHES_MAX]
             part = share // (2 * max(len(vouchees), 1))
             if part <= UNVOUCHED_ENTRIES:
                 continue
             for author in vouchees:
-                if author not in found and author not in mine and not is_frozen(author):
+                if author not in found and author not in mine:
                     following[author] = max(part, following.get(author, 0))
         level = following
     return found

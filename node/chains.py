@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from passby.ledger.chain import Append, Breach, Duplicate, Evidence, Fork, Head, Outcome
@@ -63,6 +64,15 @@ class Storage(Protocol):
         """Return what `work` makes of the store."""
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Chains that were let go of whole."""
+
+    authors: Sequence[bytes]
+    placed: Sequence[bytes]
+    """Ids of their offers and requests."""
+
+
 class Chains:
     """Heads in memory, records in storage, and the list of who wants to be told."""
 
@@ -87,7 +97,7 @@ class Chains:
         self._on_records: list[Callable[[Sequence[Record]], None]] = []
         self._on_bulk: list[Callable[[Places], Awaitable[None]]] = []
         self._on_frozen: list[Callable[[bytes], None]] = []
-        self._on_forgotten: list[Callable[[Sequence[bytes]], None]] = []
+        self._on_forgotten: list[Callable[[Forgotten], None]] = []
         self._on_erased: list[Callable[[Entry], None]] = []
 
     @property
@@ -308,16 +318,15 @@ class Chains:
             LocalError: the disk is failing; nothing is forgotten.
         """
         assert self.author not in authors, "the own chain is never let go of"
-        await self._storage.call(lambda store: store.forget(authors))
+        placed = await self._storage.call(lambda store: store.forget(authors))
         for author in authors:
             self._heads.pop(author, None)
             self._frozen.pop(author, None)
             self._sealed.pop(author, None)
-        _tell_all(self._on_forgotten, authors)
-        _tell_all(self._on_heads, authors)
+        _tell_all(self._on_forgotten, Forgotten(authors, placed))
 
-    def on_forgotten(self, tell: Callable[[Sequence[bytes]], None]) -> None:
-        """Call `tell` with authors whose chains were just let go of."""
+    def on_forgotten(self, tell: Callable[[Forgotten], None]) -> None:
+        """Call `tell` with chains that were just let go of; `on_heads` is not told of them."""
         self._on_forgotten.append(tell)
 
     async def erase(self, entry_id: bytes) -> bool:

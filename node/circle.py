@@ -61,8 +61,9 @@ class Circle:
         return self._shares.get(author, UNVOUCHED_ENTRIES)
 
     def has(self, author: bytes) -> bool:
-        """Tell whether the author is of the own person, followed, or vouched for."""
-        return author in self._own or author in self._followed or author in self._shares
+        """Tell whether the author is of the own person, followed, or vouched for, and not false."""
+        known = author in self._own or author in self._followed or author in self._shares
+        return known and not self._chains.is_frozen(author)
 
     def vouched_for(self) -> list[bytes]:
         """Return for whom this device vouches, in the order of the vouches."""

@@ -24,7 +24,7 @@ from passby.ledger.views import (
     open_request,
     open_requests,
 )
-from passby.node.chains import Chains
+from passby.node.chains import Chains, Forgotten
 from passby.node.clock import Clock
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError, RemoteError
@@ -225,13 +225,15 @@ class Market:
                     self._heard_offer(record, now_ms)
 
     def _frozen(self, author: bytes) -> None:
-        self._forgotten((author,))
-
-    def _forgotten(self, authors: Sequence[bytes]) -> None:
-        gone = set(authors)
         for book in (self.offers, self.requests):
-            for lot in [lot for lot in book if lot.author in gone]:
+            for lot in [lot for lot in book if lot.author == author]:
                 book.remove(lot.id)
+
+    def _forgotten(self, gone: Forgotten) -> None:
+        for book in (self.offers, self.requests):
+            for lot in gone.placed:
+                if lot in book:
+                    book.remove(lot)
 
     def _erased(self, entry: Entry) -> None:
         for book in (self.offers, self.requests):

@@ -38,7 +38,7 @@ from passby.ledger.sync_events import (
     Stated,
     Wanted,
 )
-from passby.node.chains import Chains
+from passby.node.chains import Chains, Forgotten
 from passby.node.heals import Heals
 from passby.node.inlet import Inlet
 from passby.node.net import Network, PeerId, Stream
@@ -161,6 +161,7 @@ class Replication:
         self.heals = Heals(chains, self._tell_heals)
         network.handle(SYNC_PROTOCOL, self._serve)
         chains.on_heads(self._heads_changed)
+        chains.on_forgotten(self._forgotten)
         chains.on_records(self._look_for_debts)
         chains.on_freed(self._fetch_kept)
         chains.on_bulk(self._look_after_bulk)
@@ -554,6 +555,16 @@ class Replication:
             self._links[former].ring()
         if not self._follow(link, author):
             self._find_eager(author, besides=former)
+
+    def _forgotten(self, gone: Forgotten) -> None:
+        """Remember nothing of chains that were let go of; nobody is asked for them again."""
+        for author in gone.authors:
+            self._numbered.pop(author, None)
+            self._changes.drop(author)
+            for link in self._links.values():
+                link.session.local_changed(author)
+        for link in self._links.values():
+            link.ring()
 
     def _heads_changed(self, authors: Iterable[bytes]) -> None:
         changed = list(authors)

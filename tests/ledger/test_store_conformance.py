@@ -471,7 +471,9 @@ def test_a_forgotten_chain_is_gone_and_may_come_again(store: Store) -> None:
     bob.note()
     take(store, [*ada.records, *bob.records])
     store.erase_payload(lot.entry.id)
-    store.forget([ada.public, named("nobody")])
+    bob.request()
+    take(store, bob.records[-1:])
+    assert store.forget([ada.public, named("nobody")]) == [lot.entry.id]
     assert [author for author, _ in store.heads()] == [bob.public]
     assert store.record(lot.entry.id) is None
     assert store.lot(lot.entry.id) is None

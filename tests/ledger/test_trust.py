@@ -54,11 +54,11 @@ def test_vouches_reach_no_further_than_the_depth() -> None:
     assert set(reckon(line)) == {key(n) for n in range(1, TRUST_DEPTH + 1)}
 
 
-def test_who_is_proven_false_neither_vouches_nor_is_vouched_for() -> None:
-    vouches = {ME: [b"ann"], b"ann": [b"ben"]}
-    assert b"ben" in reckon(vouches)
-    assert reckon(vouches, frozen=[b"ann"]) == {}
-    assert set(reckon(vouches, frozen=[b"ben"])) == {b"ann"}
+def test_who_is_proven_false_vouches_for_nobody_and_keeps_its_place() -> None:
+    vouches = {ME: [b"ann"], b"ann": [b"ben"], b"ben": [b"cleo"]}
+    assert b"cleo" in reckon(vouches)
+    assert set(reckon(vouches, frozen=[b"ann"])) == {b"ann"}
+    assert set(reckon(vouches, frozen=[b"ben"])) == {b"ann", b"ben"}
 
 
 def test_own_devices_have_no_quota_whoever_vouches_for_them() -> None:
