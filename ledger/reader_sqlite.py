@@ -10,7 +10,7 @@ from passby.ledger import schema
 from passby.ledger.chain import Evidence, Head, Proof
 from passby.ledger.checkpoints_sqlite import CheckpointReader
 from passby.ledger.proof_bytes import unpack_evidence
-from passby.ledger.schema import SEQ_BITS, SEQ_MASK, damaged
+from passby.ledger.schema import GARBLED, LACKING, SEQ_BITS, SEQ_MASK, damaged
 from passby.ledger.standing import Device, Roots, certificate_in, devices_of
 from passby.ledger.store import (
     AmbiguousError,
@@ -18,6 +18,7 @@ from passby.ledger.store import (
     Derived,
     Footprint,
     HeldLot,
+    Lacking,
     Stored,
     bounded_run,
     id8,
@@ -52,6 +53,12 @@ def _size(raw: bytes, carried: bytes | None) -> int:
 def trade_of(entry: Entry) -> bytes:
     """Return the id of the propose that an entry of a trade type belongs to."""
     return entry.id if entry.body.type == EntryType.PROPOSE else entry.body.refs[0]
+
+
+_NOT_WHOLE: Final = (
+    "SELECT place, raw, carried, id8, checked FROM entries INDEXED BY lacking"  # noqa: S608  # constants
+    f" WHERE place > ? AND ({LACKING}) ORDER BY place LIMIT ?"
+)
 
 
 class SqliteReader(CheckpointReader):
@@ -193,7 +200,7 @@ class SqliteReader(CheckpointReader):
         for expected, (place, raw, carried, head8, checked) in enumerate(rows, first):
             if place != expected:
                 return
-            yield place, raw, carried, head8, bool(checked)
+            yield place, raw, carried, head8, checked == 1
 
     def _packed(self, place: int, raw: Any, carried: Any, head8: int) -> bytes:
         """Return a stored record as it travels; its hashes alone tell whether it is whole."""
@@ -442,6 +449,40 @@ class SqliteReader(CheckpointReader):
             author,
         )
         return frozenset(place & SEQ_MASK for (place,) in rows)
+
+    def lacking(self, after: int, most: int) -> list[Lacking]:
+        """As `Reader.lacking`."""
+        found: list[Lacking] = []
+        while len(found) < most:
+            rows = self._all(_NOT_WHOLE, (after, most - len(found)))
+            if not rows:
+                break
+            for place, raw, carried, head8, checked in rows:
+                entry = self._record(place, raw, carried, head8).entry
+                if checked == GARBLED or entry.body.payload_hash is not None:
+                    found.append(Lacking(place, entry.id))
+            after = rows[-1][0]
+        return found
+
+    def unchecked(self) -> tuple[bytes, int] | None:
+        """As `Reader.unchecked`."""
+        row = self._one("SELECT key, checked_to FROM authors WHERE checked_to < seq LIMIT 1")
+        return None if row is None else (row[0], row[1] + 1)
+
+    def stretch(self, author: bytes, from_seq: int, most: int) -> list[tuple[Entry, bool]]:
+        """As `Reader.stretch`."""
+        number = self._number(author)
+        if number is None:
+            return []
+        rows = self._all(
+            "SELECT place, raw, id8, checked FROM entries WHERE place BETWEEN ? AND ?"
+            " ORDER BY place LIMIT ?",
+            (number << SEQ_BITS | from_seq, number << SEQ_BITS | SEQ_MASK, most),
+        )
+        return [
+            (self._record(place, raw, None, head8).entry, checked == 1)
+            for place, raw, head8, checked in rows
+        ]
 
     def derived(self, author: bytes) -> Derived:
         """As `Reader.derived`."""

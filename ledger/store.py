@@ -100,6 +100,13 @@ class Footprint(msgspec.Struct, frozen=True):
     """The topic cell of its first offer or request, if it has one."""
 
 
+class Lacking(msgspec.Struct, frozen=True, gc=False):
+    """An entry that is held without what belongs to it; `place` orders them within a store."""
+
+    place: int
+    id: bytes
+
+
 class AmbiguousError(UsageError):
     """A shortened id that several entries share; `ids` are some of them."""
 
@@ -218,6 +225,19 @@ class Reader(Protocol):
         A payload that is neither held nor erased has never arrived.
         """
 
+    def lacking(self, after: int, most: int) -> list[Lacking]:
+        """Return entries behind the place `after`, in order, that are not held whole.
+
+        Their payload never came, or their own signature is garbled. Those whose payload was
+        erased here are whole.
+        """
+
+    def unchecked(self) -> tuple[bytes, int] | None:
+        """Return (author, seq) from where own signatures were never looked at, of some chain."""
+
+    def stretch(self, author: bytes, from_seq: int, most: int) -> list[tuple[Entry, bool]]:
+        """Return entries from `from_seq` on, and whether their own signature was checked."""
+
     def derived(self, author: bytes) -> Derived:
         """Return what was made of the author's entries."""
 
@@ -279,6 +299,21 @@ class Store(Reader, Protocol):
         Raises:
             RemoteError: not the payload that the entry committed to.
         """
+
+    def mark_checked(
+        self, author: bytes, to_seq: int | None, good: Sequence[int], garbled: Sequence[int]
+    ) -> None:
+        """Note that the own signatures up to `to_seq` were looked at; None for the whole chain.
+
+        Args:
+            author: whose.
+            to_seq: the last one.
+            good: seqs of those that verify now, and were not checked before.
+            garbled: seqs of those that do not.
+        """
+
+    def sign_again(self, entry: Entry) -> bool:
+        """Take the signature of a copy, which was verified; False if no such body is held."""
 
     def erase_payload(self, entry_id: bytes) -> bool:
         """Forget a payload for good, and never take it again; False if the entry is not held."""

@@ -18,6 +18,7 @@ from passby.ledger.store import (
     Footprint,
     Freed,
     HeldLot,
+    Lacking,
     Pruned,
     Stored,
     bounded_run,
@@ -52,6 +53,8 @@ class MemoryStore:
         self._pruned_lots: dict[bytes, set[int]] = {}
         self._pruned_under: dict[bytes, SignedCheckpoint] = {}
         self._checked: dict[bytes, set[int]] = {}
+        self._checked_to: dict[bytes, int] = {}
+        self._garbled: set[tuple[bytes, int]] = set()
         self._by_id: dict[bytes, tuple[bytes, int]] = {}
         self._erased: set[bytes] = set()
         self._evidence: dict[bytes, Evidence] = {}
@@ -197,6 +200,25 @@ class MemoryStore:
         held = self.record(entry_id)
         return held is not None and self._give_payload(checked_payload(held, salt, payload))
 
+    def mark_checked(
+        self, author: bytes, to_seq: int | None, good: Sequence[int], garbled: Sequence[int]
+    ) -> None:
+        """As `Store.mark_checked`."""
+        length = len(self._chains.get(author, ()))
+        self._checked_to[author] = length if to_seq is None else min(to_seq, length)
+        self._checked.setdefault(author, set()).update(good)
+        self._garbled.update((author, seq) for seq in garbled)
+
+    def sign_again(self, entry: Entry) -> bool:
+        """As `Store.sign_again`."""
+        held = self.record_at(entry.author, entry.seq)
+        if held is None or held.entry.id != entry.id:
+            return False
+        self._replace(Record(entry, held.salt, held.payload))
+        self._checked.setdefault(entry.author, set()).add(entry.seq)
+        self._garbled.discard((entry.author, entry.seq))
+        return True
+
     def erase_payload(self, entry_id: bytes) -> bool:
         """As `Store.erase_payload`."""
         held = self.record(entry_id)
@@ -259,6 +281,10 @@ class MemoryStore:
         if not chain:
             self._chains.pop(author, None)
         self._checked[author] = {seq for seq in self._checked.get(author, ()) if seq <= after_seq}
+        self._checked_to[author] = min(self._checked_to.get(author, 0), after_seq)
+        self._garbled = {
+            held for held in self._garbled if held[0] != author or held[1] <= after_seq
+        }
         self._refold()
         self._spoken.drop(author)
         for record in self._held(author):
@@ -275,6 +301,8 @@ class MemoryStore:
             del self._chains[author]
             self._forget_pruned(author)
             self._checked.pop(author, None)
+            self._checked_to.pop(author, None)
+            self._garbled = {held for held in self._garbled if held[0] != author}
             self._evidence.pop(author, None)
             self._checkpoints.pop(author, None)
         self._roots.remove(spare(carried, self._roots, self._chains.__contains__))
@@ -458,6 +486,36 @@ class MemoryStore:
     def erased(self, author: bytes) -> frozenset[int]:
         """As `Reader.erased`."""
         return frozenset(r.entry.seq for r in self._held(author) if r.entry.id in self._erased)
+
+    def lacking(self, after: int, most: int) -> list[Lacking]:
+        """As `Reader.lacking`."""
+        found: list[Lacking] = []
+        for place, (entry_id, (author, seq)) in enumerate(self._by_id.items(), 1):
+            record = self.record_at(author, seq)
+            if place <= after or record is None:
+                continue
+            lost = (
+                record.payload is None
+                and record.entry.body.payload_hash is not None
+                and entry_id not in self._erased
+            )
+            if lost or (author, seq) in self._garbled:
+                found.append(Lacking(place, entry_id))
+        return found[:most]
+
+    def unchecked(self) -> tuple[bytes, int] | None:
+        """As `Reader.unchecked`."""
+        for author, chain in self._chains.items():
+            looked = self._checked_to.get(author, 0)
+            if looked < len(chain):
+                return author, looked + 1
+        return None
+
+    def stretch(self, author: bytes, from_seq: int, most: int) -> list[tuple[Entry, bool]]:
+        """As `Reader.stretch`."""
+        checked = self._checked.get(author, set())
+        chain = self._chains.get(author, [])[from_seq - 1 :][:most]
+        return [(held.entry, held.entry.seq in checked) for held in chain if held is not None]
 
     def derived(self, author: bytes) -> Derived:
         """As `Reader.derived`."""

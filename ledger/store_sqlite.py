@@ -15,7 +15,7 @@ from passby.ledger.proof_bytes import pack_elements
 from passby.ledger.pruning import to_drop
 from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.rows_sqlite import ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
-from passby.ledger.schema import SEQ_BITS, SEQ_MASK, faults
+from passby.ledger.schema import GARBLED, SEQ_BITS, SEQ_MASK, faults
 from passby.ledger.spoken_sqlite import Speaking
 from passby.ledger.standing import Roots, statement_in
 from passby.ledger.store import (
@@ -330,6 +330,35 @@ class SqliteStore(SqliteReader):
         with self._transaction(durable=False):
             return self._give_payload(record)
 
+    def mark_checked(
+        self, author: bytes, to_seq: int | None, good: Sequence[int], garbled: Sequence[int]
+    ) -> None:
+        """As `Store.mark_checked`."""
+        with self._transaction(durable=False):
+            number = self._numbered(author)
+            self._db.execute(
+                "UPDATE authors SET checked_to = min(ifnull(?, seq), seq) WHERE number = ?",
+                (to_seq, number),
+            )
+            for bit, seqs in ((1, good), (GARBLED, garbled)):
+                for seq in seqs:
+                    self._db.execute(
+                        "UPDATE entries SET checked = ? WHERE place = ?",
+                        (bit, number << SEQ_BITS | seq),
+                    )
+
+    def sign_again(self, entry: Entry) -> bool:
+        """As `Store.sign_again`."""
+        held = self.record_at(entry.author, entry.seq)
+        if held is None or held.entry.id != entry.id:
+            return False
+        place = self._numbered(entry.author) << SEQ_BITS | entry.seq
+        with self._transaction(durable=False):
+            self._db.execute(
+                "UPDATE entries SET raw = ?, checked = 1 WHERE place = ?", (entry.raw, place)
+            )
+        return True
+
     def erase_payload(self, entry_id: bytes) -> bool:
         """As `Store.erase_payload`; the bytes are overwritten in the file, and leave its log."""
         place = self._place(entry_id)
@@ -413,7 +442,9 @@ class SqliteStore(SqliteReader):
         clear_folds(self._db, number, whole=after_seq == 0)
         self._unspeak(number)
         self._db.execute(
-            "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0 WHERE number = ?", (number,)
+            "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0,"
+            " checked_to = min(checked_to, ?) WHERE number = ?",
+            (after_seq, number),
         )
         self._rebuild_chain(number, author)
 
@@ -457,7 +488,7 @@ class SqliteStore(SqliteReader):
         # The row stays: another process may know the author by its number.
         self._db.execute(
             "UPDATE authors SET seq = 0, head_id = NULL, at_ms = 0, frozen_from = NULL,"
-            " sealed_at = NULL WHERE number = ?",
+            " sealed_at = NULL, checked_to = 0 WHERE number = ?",
             (number,),
         )
         self.roots.look_again(author)

@@ -77,7 +77,7 @@ from passby.protocol.messages import (
     decode_message,
     encode_message,
 )
-from passby.protocol.messages_aside import Ask, Feature, Payloads, ProofPart, Statements
+from passby.protocol.messages_aside import Ask, Copy, Feature, Payloads, ProofPart, Statements
 from passby.protocol.packed import place_at
 
 
@@ -379,12 +379,12 @@ class Session:
         self._aside.state(raws)
 
     @property
-    def can_ask_payloads(self) -> bool:
-        """Whether payloads may be asked for: the peer gives such, and no list is open."""
+    def can_ask_copies(self) -> bool:
+        """Whether copies may be asked for: the peer gives such, and no list is open."""
         return self._aside.can_ask and not self._finishing
 
-    def ask_payloads(self, ids: Sequence[bytes]) -> None:
-        """Ask for payloads by the ids of their entries; `PayloadCame` answers each.
+    def ask_copies(self, ids: Sequence[bytes]) -> None:
+        """Ask for payload and signature of entries that are held; `Copied` answers each.
 
         Raises:
             ValueError: they may not be asked for now, or are none or too many.
@@ -392,21 +392,21 @@ class Session:
         self._aside.ask(ids)
 
     def next_owed(self) -> Sequence[bytes]:
-        """Return ids of entries whose payloads the peer waits for, as many as one frame holds.
+        """Return ids of entries whose copies the peer waits for, as many as one frame holds.
 
-        Answer with `send_payloads`. None while others wait to be written.
+        Answer with `send_copies`. None while others wait to be written.
         """
         if self._finishing or len(self._out) + self._serving.built >= OUTGOING_MAX:
             return ()
         return self._aside.next_owed()
 
-    def send_payloads(self, carried: Sequence[bytes]) -> None:
-        """Answer the first of those that `next_owed` gave: salt and payload, empty for none.
+    def send_copies(self, copies: Sequence[Copy]) -> None:
+        """Answer the first of those that `next_owed` gave, in order.
 
         Raises:
-            ValueError: more than one frame holds, or is owed.
+            ValueError: others than those.
         """
-        self._aside.answer(carried)
+        self._aside.answer(copies)
 
     # --- proofs ------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
-"""What a sync session carries beside chains: root statements, and payloads that were left out.
+"""What a sync session carries beside chains: root statements, and what entries lack here.
 
-Payloads are asked for by the ids of their entries, one list at a time, and answered one by
-one in that order. The side that answers builds a frame when its writer is free, and the side
-that asks waits for the whole answer: so neither holds more than one list and one frame.
+Payloads and signatures are asked for by the ids of their entries, one list at a time, and
+answered one by one in that order. The side that answers builds a frame when its writer is free,
+and the side that asks waits for the whole answer: so neither holds more than one list and one
+frame.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from passby.ledger.sync_events import Event, PayloadCame
+from passby.ledger.sync_events import Copied, Event
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import PAYLOADS_ASKED_MAX, PAYLOADS_PER_FRAME_MAX
 from passby.protocol.messages import Message
-from passby.protocol.messages_aside import Ask, Feature, Payloads, Statements
+from passby.protocol.messages_aside import Ask, Copy, Feature, Payloads, Statements
 
 
 class Aside:
@@ -36,11 +37,11 @@ class Aside:
 
     @property
     def can_ask(self) -> bool:
-        """Whether payloads may be asked for now."""
+        """Whether copies may be asked for now."""
         return Feature.PAYLOADS in self.agreed and not self._asked
 
     def ask(self, ids: Sequence[bytes]) -> None:
-        """As `Session.ask_payloads`."""
+        """As `Session.ask_copies`."""
         if not self.can_ask or not 1 <= len(ids) <= PAYLOADS_ASKED_MAX:
             raise ValueError("a list is open, or this is none")
         self._asked.extend(ids)
@@ -57,12 +58,10 @@ class Aside:
         Raises:
             RemoteError: more than was asked for.
         """
-        if len(payloads.carried) > len(self._asked):
-            raise RemoteError(Code.OUT_OF_ORDER, "payloads nobody asked for")
-        for entry_id, carried in payloads.carried:
-            if entry_id != self._asked.popleft():
+        for copy in payloads.copies:
+            if not self._asked or copy.id != self._asked.popleft():
                 raise RemoteError(Code.OUT_OF_ORDER, "a payload nobody asked for")
-            self._events.append(PayloadCame(entry_id, carried, last=not self._asked))
+            self._events.append(Copied(copy, last=not self._asked))
 
     # --- what we answer ----------------------------------------------------------------
 
@@ -77,15 +76,19 @@ class Aside:
         self._owed.extend(ask.ids)
 
     def next_owed(self) -> list[bytes]:
-        """Return the ids to answer in one frame, none if nothing is owed."""
+        """Return the ids to answer in one frame, none while another waits to be written."""
+        if self._to_say:
+            return []
         return [self._owed[at] for at in range(min(len(self._owed), PAYLOADS_PER_FRAME_MAX))]
 
-    def answer(self, carried: Sequence[bytes]) -> None:
-        """As `Session.send_payloads`."""
-        if not 1 <= len(carried) <= min(len(self._owed), PAYLOADS_PER_FRAME_MAX):
+    def answer(self, copies: Sequence[Copy]) -> None:
+        """As `Session.send_copies`."""
+        ids = self.next_owed()[: len(copies)]
+        if not copies or [copy.id for copy in copies] != ids:
             raise ValueError("not what the peer asks for next")
-        ids = [self._owed.popleft() for _ in carried]
-        self._to_say.append(Payloads(tuple(zip(ids, carried, strict=True))))
+        for _ in ids:
+            self._owed.popleft()
+        self._to_say.append(Payloads(tuple(copies)))
 
     # --- both --------------------------------------------------------------------------
 

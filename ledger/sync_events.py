@@ -6,6 +6,7 @@ import msgspec
 
 from passby.ledger.proof import Proof
 from passby.protocol.entry import Record
+from passby.protocol.messages_aside import Copy
 
 
 class Met(msgspec.Struct, frozen=True):
@@ -72,14 +73,10 @@ class Stated(msgspec.Struct, frozen=True):
     raws: tuple[bytes, ...]
 
 
-class PayloadCame(msgspec.Struct, frozen=True):
-    """What was asked for of the entry `id`: salt and payload, or nothing; not checked.
+class Copied(msgspec.Struct, frozen=True):
+    """What was asked for of an entry; not checked. `last` tells that all is answered."""
 
-    `last` tells that the whole list is answered.
-    """
-
-    id: bytes
-    carried: bytes
+    copy: Copy
     last: bool
 
 
@@ -103,7 +100,7 @@ Event = (
     | Compare
     | Diverged
     | Stated
-    | PayloadCame
+    | Copied
     | Accused
     | Finished
 )

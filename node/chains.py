@@ -282,6 +282,16 @@ class Chains:
         self._tell(records)
         return records
 
+    async def call(self, work: Callable[[Store], T]) -> T:
+        """Return what `work` makes of the store, in the writer's thread.
+
+        For what nobody needs to be told of.
+
+        Raises:
+            LocalError: the disk is failing; or what `work` raises.
+        """
+        return await self._storage.call(work)
+
     async def state(self, statement: Statement) -> bool:
         """Keep a root statement that came alone; False if it was held.
 

@@ -174,6 +174,7 @@ class Participant:
             nursery.start_soon(self.market.run)
             nursery.start_soon(self.gossip.run)
             nursery.start_soon(self.replication.watch)
+            nursery.start_soon(self.replication.keep_whole)
             nursery.start_soon(self.desk.run)
             nursery.start_soon(self.quorum.run)
             nursery.start_soon(self._follow_peers, nursery)

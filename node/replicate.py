@@ -26,6 +26,7 @@ from passby.ledger.sync_events import (
     Accused,
     CanFetch,
     Compare,
+    Copied,
     Diverged,
     Ended,
     Event,
@@ -33,7 +34,6 @@ from passby.ledger.sync_events import (
     HeadConflict,
     ListRead,
     Met,
-    PayloadCame,
     Received,
     Stated,
     Wanted,
@@ -42,6 +42,7 @@ from passby.node.chains import Chains, Forgotten
 from passby.node.heals import Heals
 from passby.node.inlet import Inlet
 from passby.node.net import Network, PeerId, Stream
+from passby.node.refill import Asked, Refill, keep_whole
 from passby.protocol.entry import Record, read_record
 from passby.protocol.errors import DamagedError, LocalError, RemoteError
 from passby.protocol.keys import verify
@@ -60,7 +61,7 @@ from passby.protocol.messages_aside import Feature
 from passby.protocol.types import TRADE_TYPES
 
 SYNC_PROTOCOL: Final = "/passby/sync/1"
-FEATURES: Final = Feature.STATEMENTS | Feature.PROOFS
+FEATURES: Final = Feature.PAYLOADS | Feature.PROOFS | Feature.STATEMENTS
 log = logging.getLogger(__name__)
 
 
@@ -86,6 +87,7 @@ class _Link:
         self.session = session
         self.bell = trio.Event()
         self.listed = False
+        self.asked = Asked()
         self.heals_waiting: dict[bytes, bytes] = {}
         """Heals that the peer told of chains not held here, raw -> device."""
         self.tried: set[bytes] = set()
@@ -159,6 +161,7 @@ class Replication:
         self._healed: dict[bytes, int] = {}
         """Author -> where its chain ended when its fork was healed: more may be there to fetch."""
         self.heals = Heals(chains, self._tell_heals)
+        self._refill = Refill(chains)
         network.handle(SYNC_PROTOCOL, self._serve)
         chains.on_heads(self._heads_changed)
         chains.on_forgotten(self._forgotten)
@@ -207,6 +210,10 @@ class Replication:
                 eager.let_go.add(author)
                 eager.session.stop(author)
                 eager.ring()
+
+    async def keep_whole(self) -> None:
+        """Ask neighbours for what entries lack here, until cancelled."""
+        await keep_whole(self._refill, self._links.values())
 
     async def watch(self) -> None:
         """Change the eager neighbour of authors whose named heads do not come."""
@@ -351,6 +358,8 @@ class Replication:
                     if runs % RUNS_BETWEEN_LOOKS == 0:
                         await trio.lowlevel.checkpoint()
                 self._prove(link)
+                if ids := session.next_owed():
+                    session.send_copies(self._refill.copies(ids))
                 if piece := session.data_to_send():
                     await link.stream.send_all(piece)
                 elif not session.is_over:
@@ -425,8 +434,10 @@ class Replication:
                 session.state(self.heals.known())
             case Stated(raws=raws):
                 await self.heals.heard(raws, link.heals_waiting)
-            case Finished() | PayloadCame():
+            case Finished():
                 pass
+            case Copied():
+                await self._refill.heard(link, list(self._links.values()), event)
             case ListRead():
                 link.listed = True
             case CanFetch(author=author):

@@ -119,6 +119,14 @@ PAYLOADS_PER_FRAME_MAX: Final = 32
 """Payloads in one frame: half of FRAME_MAX at most."""
 PAYLOADS_STALL_S: Final = 10
 """A neighbour that leaves an ASK unanswered for so long is not asked again in the session."""
+REFILL_EVERY_S: Final = 1.0
+"""How often what is held is made more whole, while there is news."""
+SIGNATURES_CHECKED_PER_S: Final = 256
+"""Own signatures of entries within a run that are verified in the background: about 2 % of a
+core, and ten minutes for 150,000."""
+REFUSED_COPIES_MAX: Final = 4096
+"""Entries remembered of which a neighbour had no more than we have; with more it is not asked
+again in the session."""
 HEALED_MAX: Final = 1024
 """Healed chains whose kept branch is looked for each SYNC_STALL_S; the oldest goes first, and
 comes with the next session."""

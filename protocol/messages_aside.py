@@ -1,9 +1,10 @@
 """Messages of a sync stream that stand beside the replication of chains, by feature bits.
 
     STATEMENT = (uvarint length ‖ statement) x 1..64     root statements that travel alone
-    ASK       = id b32 x 1..256                          entries whose payload is lacking
-    PAYLOAD   = (id b32 ‖ uvarint m ‖ (salt b16 ‖ payload)[m]) x 1..32
-                                                         in the order of the ASK; m = 0 for none
+    ASK       = id b32 x 1..256                          entries that are not held whole
+    PAYLOAD   = (id b32 ‖ signature b64 ‖ uvarint m ‖ (salt b16 ‖ payload)[m]) x 1..32
+                                                         in the order of the ASK; m = 0 for no
+                                                         payload, zeros where nothing is held
     PROOF     = part u8 ‖ parts u8 ‖ bytes               a part of a proof, see `ledger.proof_bytes`
 
 A side says them only where both sides set the bit. Whether a statement is true, or a payload
@@ -49,15 +50,25 @@ class ProofPart(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """Ids of entries whose payload is asked for."""
+    """Ids of entries of whose copies all but the body is asked for."""
 
     ids: tuple[bytes, ...]
 
 
-class Payloads(msgspec.Struct, frozen=True):
-    """(id, salt and payload) of entries asked for, in order; empty where there is none to give."""
+class Copy(msgspec.Struct, frozen=True):
+    """What a copy of an entry has beside the body; nothing is checked."""
 
-    carried: tuple[tuple[bytes, bytes], ...]
+    id: bytes
+    signature: bytes = bytes(SIGNATURE_BYTES)
+    """Zeros where the entry is not held."""
+    carried: bytes = b""
+    """Salt and payload, empty where there is none to give."""
+
+
+class Payloads(msgspec.Struct, frozen=True):
+    """Copies of entries asked for, in order."""
+
+    copies: tuple[Copy, ...]
 
 
 def pack_statements(statements: Statements) -> bytes:
@@ -92,7 +103,8 @@ def read_ask(body: bytes) -> Ask:
 def pack_payloads(payloads: Payloads) -> bytes:
     """Return the body of a PAYLOAD."""
     return b"".join(
-        entry_id + encode_uvarint(len(carried)) + carried for entry_id, carried in payloads.carried
+        copy.id + copy.signature + encode_uvarint(len(copy.carried)) + copy.carried
+        for copy in payloads.copies
     )
 
 
@@ -102,10 +114,13 @@ def read_payloads(body: bytes) -> Payloads:
     Raises:
         RemoteError: it is none.
     """
-    carried = _items(body, HASH_BYTES, PAYLOADS_PER_FRAME_MAX, SALT_BYTES + PAYLOAD_MAX)
-    if any(0 < len(each) <= SALT_BYTES for _, each in carried):
+    fixed = HASH_BYTES + SIGNATURE_BYTES
+    found = _items(body, fixed, PAYLOADS_PER_FRAME_MAX, SALT_BYTES + PAYLOAD_MAX)
+    if any(0 < len(carried) <= SALT_BYTES for _, carried in found):
         raise RemoteError(Code.MALFORMED, "a salt without a payload")
-    return Payloads(carried)
+    return Payloads(
+        tuple(Copy(held[:HASH_BYTES], held[HASH_BYTES:], carried) for held, carried in found)
+    )
 
 
 def _items(body: bytes, fixed: int, most: int, largest: int) -> tuple[tuple[bytes, bytes], ...]:

@@ -10,6 +10,7 @@ from passby.ledger.chain import Duplicate
 from passby.ledger.ingest import Check
 from passby.node.net import GossipVerdict
 from passby.protocol.entry import Record, encode_record
+from passby.protocol.messages_aside import Copy
 from passby.protocol.topics import topic_for
 
 TOPIC = topic_for(topic_cell(HOME))
@@ -54,3 +55,77 @@ async def test_a_payload_that_was_left_out_comes_by_gossip_and_opens_the_lot() -
         (outcome,) = await chains.admit([genesis], Check.EACH)
         assert outcome == Duplicate(completed=True)
         assert ben.participant.names.of(ann.author) == "ann"
+
+
+async def hold(household: Household, *records: Record) -> None:
+    await household.participant.chains.admit(records, Check.RUNS)
+
+
+async def test_payloads_that_one_neighbour_left_out_come_from_another() -> None:
+    async with street(MemoryMaker()) as here:
+        ann, mallory, ben, cleo = [
+            await here.open(name) for name in ("ann", "mallory", "ben", "cleo")
+        ]
+        lot = await ann.list()
+        whole = [record_of(ann, 1), record_of(ann, 2)]
+        stripped = [Record(record.entry) for record in whole]
+        await hold(ben, *whole)
+        await hold(mallory, *stripped)
+        # By sync, as from any neighbour.
+        await cleo.join(mallory)
+        links = cleo.participant.replication._links
+        await eventually(lambda: mallory.network.peer_id in links)
+        asked = links[mallory.network.peer_id].asked
+        await eventually(lambda: len(asked.had_not) == 2)
+        assert not cleo.has_lot(lot)
+        await cleo.join(ben)
+        await eventually(lambda: cleo.has_lot(lot))
+        assert cleo.participant.names.of(ann.author) == "ann"
+        assert cleo.participant.chains.reader.lacking(0, 99) == []
+
+
+async def test_what_was_erased_here_is_neither_asked_for_nor_stored() -> None:
+    async with street(MemoryMaker()) as here:
+        ann, ben = await here.open("ann"), await here.open("ben")
+        lot = await ann.list()
+        await hold(ben, record_of(ann, 1), record_of(ann, 2))
+        await ben.participant.chains.erase(lot)
+        assert ben.participant.chains.reader.lacking(0, 99) == []
+        await ben.join(ann)
+        after = await ann.list()
+        await eventually(lambda: ben.has_lot(after))
+        await hold(ben, record_of(ann, 2))
+        found = ben.participant.chains.reader.record(lot)
+        assert found is not None
+        assert found.payload is None
+
+
+async def test_what_was_erased_at_a_neighbour_is_said_to_be_none() -> None:
+    async with street(MemoryMaker()) as here:
+        ann, ben, cleo = [await here.open(name) for name in ("ann", "ben", "cleo")]
+        lot = await ann.list()
+        await hold(ben, record_of(ann, 1), record_of(ann, 2))
+        await ben.participant.chains.erase(lot)
+        await hold(cleo, record_of(ann, 1), Record(record_of(ann, 2).entry))
+        await cleo.join(ben)
+        links = cleo.participant.replication._links
+        await eventually(lambda: ben.network.peer_id in links)
+        asked = links[ben.network.peer_id].asked
+        await eventually(lambda: asked.had_not == {lot})
+
+
+async def test_a_payload_that_the_entry_does_not_commit_to_costs_its_sender() -> None:
+    async with street(MemoryMaker()) as here:
+        ann, mallory, cleo = [await here.open(name) for name in ("ann", "mallory", "cleo")]
+        lot = await ann.list()
+        await hold(cleo, record_of(ann, 1), Record(record_of(ann, 2).entry))
+        refill = mallory.participant.replication._refill
+        refill.copies = lambda ids: [Copy(each, bytes(64), b"s" * 16 + b"\x80") for each in ids]  # type: ignore[method-assign]  # a liar
+        await cleo.join(mallory)
+        await eventually(
+            lambda: (
+                (found := cleo.network.peers().get(mallory.network.peer_id)) is not None
+                and found.score < 0
+            )
+        )
+        assert not cleo.has_lot(lot)

@@ -47,7 +47,7 @@ from passby.protocol.messages import (
     encode_message,
     frame,
 )
-from passby.protocol.messages_aside import Ask, Payloads, Statements
+from passby.protocol.messages_aside import Ask, Copy, Payloads, Statements
 from passby.protocol.payloads import (
     Adjust,
     Genesis,
@@ -194,7 +194,7 @@ MESSAGES: tuple[Message, ...] = (
     Credit(65_536),
     Statements((b"said",)),
     Ask((ID, ID)),
-    Payloads(((ID, SALT + b"\x80"), (ID, b""))),
+    Payloads((Copy(ID, ID * 2, SALT + b"\x80"), Copy(ID))),
     Done(),
 )
 FRAMES = (

@@ -44,7 +44,7 @@ from passby.protocol.messages import (
     encode_message,
     frame,
 )
-from passby.protocol.messages_aside import Ask, Payloads, Statements
+from passby.protocol.messages_aside import Ask, Copy, Payloads, Statements
 
 A, B = b"\xaa" * 32, b"\xbb" * 32
 NETWORK = b"N" * 32
@@ -74,8 +74,8 @@ GOLDEN: list[tuple[Message, str]] = [
     (Statements((b"one", b"two!")), "0a13" + "036f6e65" + "0474776f21"),
     (Ask((A, B)), "410a" + "aa" * 32 + "bb" * 32),
     (
-        Payloads(((A, SALT + b"\x80"), (B, b""))),
-        "5410" + "aa" * 32 + "11" + "73" * 16 + "80" + "bb" * 32 + "00",
+        Payloads((Copy(A, B * 2, SALT + b"\x80"), Copy(B))),
+        "d40110" + "aa" * 32 + "bb" * 64 + "11" + "73" * 16 + "80" + "bb" * 32 + "00" * 65,
     ),
     (Done(), "0108"),
 ]
@@ -279,10 +279,10 @@ def test_credit_and_larger_frames_are_no_flood() -> None:
         (Kind.ASK, A * 257),
         (Kind.PAYLOAD, b""),
         (Kind.PAYLOAD, A),
-        (Kind.PAYLOAD, A + b"\x10" + SALT),
-        (Kind.PAYLOAD, A + b"\x11" + SALT),
-        (Kind.PAYLOAD, (A + b"\x00") * 33),
-        (Kind.PAYLOAD, A + b"\x91\x20" + bytes(4113)),
+        (Kind.PAYLOAD, A * 3 + b"\x10" + SALT),
+        (Kind.PAYLOAD, A * 3 + b"\x11" + SALT),
+        (Kind.PAYLOAD, (A * 3 + b"\x00") * 33),
+        (Kind.PAYLOAD, A * 3 + b"\x91\x20" + bytes(4113)),
     ],
 )
 def test_lists_beside_chains_that_are_empty_cut_off_or_too_long_are_refused(
@@ -293,5 +293,5 @@ def test_lists_beside_chains_that_are_empty_cut_off_or_too_long_are_refused(
 
 
 def test_the_largest_answer_fits_in_a_frame() -> None:
-    most = Payloads(((A, SALT + bytes(4096)),) * 32)
+    most = Payloads((Copy(A, B * 2, SALT + bytes(4096)),) * 32)
     assert taken(encode_message(most)) == [most]

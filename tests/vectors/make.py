@@ -40,7 +40,7 @@ from passby.protocol.keys import (
     root_words,
 )
 from passby.protocol.messages import Message, encode_message
-from passby.protocol.messages_aside import Ask, Payloads, Statements
+from passby.protocol.messages_aside import Ask, Copy, Payloads, Statements
 from passby.protocol.payloads import (
     Condition,
     Genesis,
@@ -120,16 +120,21 @@ def frames() -> list[Json]:
     ids = [bytes([number]) * 32 for number in (0x10, 0x11)]
     heal = Heal.issue(root, DEVICE.public, 4, ids[0], T0)
     payload = b"\x81\xa4name\xa3Ann"
-    salt = b"\x05" * 16
+    salt, signature = b"\x05" * 16, DEVICE.sign(b"a body")
     said: list[tuple[Message, Json]] = [
         (Statements((heal.raw,)), {"kind": "STATEMENT", "statements": [heal.raw.hex()]}),
         (Ask(tuple(ids)), {"kind": "ASK", "ids": [each.hex() for each in ids]}),
         (
-            Payloads(((ids[0], salt + payload), (ids[1], b""))),
+            Payloads((Copy(ids[0], signature, salt + payload), Copy(ids[1]))),
             {
                 "kind": "PAYLOAD",
                 "answers": [
-                    {"id": ids[0].hex(), "salt": salt.hex(), "payload": payload.hex()},
+                    {
+                        "id": ids[0].hex(),
+                        "signature": signature.hex(),
+                        "salt": salt.hex(),
+                        "payload": payload.hex(),
+                    },
                     {"id": ids[1].hex()},
                 ],
             },
