@@ -6,7 +6,14 @@ just as well. Both sides run in turn, and the median of the pairs' ratios is tol
 that slows down for a while slows both.
 
 Measured, from wire bytes: decoding, canonical form and payload hash, shape, signature, link
-and stock rule, and the commit with everything that is derived.
+and stock rule, and the commit with everything that is derived. `halves` does it in two
+processes.
+
+The audit is `passby audit --author` of each chain, without `--signatures`: every entry read,
+held against its one encoding, its bounds and its type, hashed with its payload and linked, its
+stock rule replayed, one signature for each stored run, and what the store derived held against
+all that. The reference is a signature check of each of the same entries, by one process as the
+audit. Trades are not in it: the chains here have no other side.
 """
 
 from __future__ import annotations
@@ -26,9 +33,12 @@ from typing import Any, Final
 import trio
 from nacl.bindings import crypto_sign_open
 
+from passby.ledger.audit import AuthorScope, audit
 from passby.ledger.ingest import Check, View, admit
+from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.schema import plain_table
 from passby.ledger.store_sqlite import SqliteStore
+from passby.node.bench import halves
 from passby.node.head_guard import NAME as GUARD_NAME
 from passby.node.head_guard import begin
 from passby.node.storage import SWITCH_INTERVAL_S, open_storage
@@ -54,7 +64,7 @@ BULK_ENTRIES: Final = 20_000
 AUTHORS: Final = 10
 GROUP: Final = 256
 BULK_GROUP: Final = 5000
-APPENDS: Final = 400
+APPENDS: Final = 3000
 START_MS: Final = 1_700_000_000_000
 UNTIL_MS: Final = 2_000_000_000_000
 CELL: Final = 0x851F_B467_FFFF_FFF
@@ -223,6 +233,10 @@ def run(progress: Progress) -> dict[str, Any]:
     figures |= _rates("bulk", workload(ENTRIES, run=RUN_MAX), GROUP, Check.RUNS)
     progress("transactions of 5000")
     figures |= _rates("bulk_5000", workload(BULK_ENTRIES, run=RUN_MAX), BULK_GROUP, Check.RUNS)
+    progress("two processes, each signature verified")
+    figures |= halves.figures(mixed, GROUP, PAIRS)
+    progress("audit")
+    figures |= _audit_figures(workload(BULK_ENTRIES, run=RUN_MAX))
     progress("own entries, synced")
     figures |= _append_figures()
     return figures
@@ -276,6 +290,39 @@ def _take(store: SqliteStore, frame: bytes, group: int, check: Check) -> float:
     batch = admit(store.view(records), records, check)
     store.commit([batch], durable=False)
     return time.perf_counter() - started
+
+
+def _audit_figures(records: Sequence[Record]) -> dict[str, Any]:
+    """Audits of single chains, in turn with signature checks of the same entries."""
+    chains: dict[bytes, list[bytes]] = {}
+    for record in records:
+        chains.setdefault(record.entry.author, []).append(record.entry.raw)
+    with _folder() as folder:
+        store = SqliteStore(folder / "ledger.db")
+        for at in range(0, len(records), BULK_GROUP):
+            group = records[at : at + BULK_GROUP]
+            store.commit([admit(store.view(group), group, Check.RUNS)], durable=False)
+        store.close()
+        reader = SqliteReader.open(folder / "ledger.db")
+        ratios, ours, theirs = [], [], []
+        for _ in range(PAIRS):
+            audited_s = bare_s = 0.0
+            for author, chain in chains.items():
+                bare_s += _bare([(raw, author) for raw in chain])
+                started = time.perf_counter()
+                report = audit(reader, START_MS, AuthorScope(author))
+                audited_s += time.perf_counter() - started
+                if report.findings or report.verified != len(chain):
+                    raise AssertionError("not every entry was verified")
+            ratios.append(bare_s / audited_s)
+            ours.append(len(records) / audited_s)
+            theirs.append(len(records) / bare_s)
+        reader.close()
+    return {
+        "audit_ratio": round(statistics.median(ratios), 2),
+        "audit_per_s": round(statistics.median(ours)),
+        "audit_reference_per_s": round(statistics.median(theirs)),
+    }
 
 
 def _append_figures() -> dict[str, Any]:

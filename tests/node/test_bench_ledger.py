@@ -5,6 +5,7 @@ from __future__ import annotations
 from passby.ledger.chain import Append
 from passby.ledger.ingest import Check, admit
 from passby.ledger.store_memory import MemoryStore
+from passby.node.bench import halves
 from passby.node.bench.ledger import AUTHORS, workload
 
 
@@ -27,3 +28,12 @@ def test_the_workload_is_an_ordinary_mix() -> None:
 
 def test_the_same_seed_gives_the_same_work() -> None:
     assert workload(50, 5) == workload(50, 5)
+
+
+def test_two_processes_take_all_entries_into_one_ledger() -> None:
+    found = halves.figures(workload(320, 1), group=64, pairs=1)
+    assert set(found) == {
+        "two_process_ratio",
+        "two_process_per_s",
+        "two_process_reference_per_s",
+    }
