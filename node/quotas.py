@@ -139,6 +139,11 @@ class Quotas:
         """Return what the unvouched authors of a cell weigh together, bytes."""
         return self._held.get(self._room(cell), 0)
 
+    @property
+    def crowd(self) -> tuple[int, int]:
+        """How many unvouched authors are held, and how many bytes of them."""
+        return len(self._crowd), sum(member.size for member in self._crowd.values())
+
     def _room(self, cell: int | None) -> int:
         return cell if cell in self._cells and cell is not None else ELSEWHERE
 

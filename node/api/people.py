@@ -81,13 +81,15 @@ class People:
         return self._node.names.find(text, (*known, *self._node.circle.vouched_for()))
 
     def vouches(self) -> Json:
-        """Return for whom this device vouches, and who is vouched for by others."""
+        """Return for whom this device vouches, who is vouched for otherwise, and the crowd."""
         circle = self._node.circle
         mine = circle.vouched_for()
         others = sorted(set(circle.shares).difference(mine))
+        strangers, size = self._node.quotas.crowd
         return {
             "given": [self._shown(author) for author in mine],
             "by_others": [self._shown(author) for author in others[:API_LIST_MAX]],
+            "strangers": {"authors": strangers, "bytes": size},
         }
 
     def _shown(self, author: bytes) -> Json:

@@ -125,6 +125,9 @@ def _vouch_lines(session: Session, answer: dict[str, Any]) -> list[str]:
         for whose, part in (("you", "given"), ("others", "by_others"))
         for found in answer[part]
     ]
+    strangers = answer["strangers"]
+    crowd = f"{show.count(strangers['authors'], 'stranger')}, {strangers['bytes'] / 2**20:.1f} MiB."
     if not rows:
-        return [f"You vouch for nobody yet: {session.line('vouch')} NAME"]
-    return show.table(["name", "author", ">entries taken", "vouched for by"], rows, squeeze=0)
+        return [f"You vouch for nobody yet: {session.line('vouch')} NAME", crowd]
+    table = show.table(["name", "author", ">entries taken", "vouched for by"], rows, squeeze=0)
+    return [*table, crowd]

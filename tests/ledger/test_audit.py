@@ -367,6 +367,17 @@ def test_a_derived_table_that_disagrees_is_corrupt(world: World) -> None:
     assert world.audit().exit_code is AuditExit.CLEAN
 
 
+def test_a_vouch_that_is_stored_otherwise_than_it_was_given_is_corrupt() -> None:
+    world = World()
+    world.say(LISTER, Draft(EntryType.VOUCH, facts=(OTHER.public, 1)))
+    assert world.audit().exit_code is AuditExit.CLEAN
+    assert isinstance(world.store, MemoryStore)
+    world.store._vouches[LISTER.public] = {}
+    assert texts(world.audit(), Severity.CORRUPT) == [
+        "what is stored of its vouches is not what its entries say"
+    ]
+
+
 def test_a_trade_that_lost_an_entry_from_its_list_is_corrupt() -> None:
     world = World()
     propose = whole_trade(world)[1]

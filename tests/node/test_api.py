@@ -15,6 +15,7 @@ import pytest
 from passby.geo.cells import cell_at, cell_text
 from passby.node.demo.street import Neighbour, free_ports, wait_for
 from passby.protocol.errors import Exit, LocalError, RefusedError
+from passby.protocol.keys import SigningKey
 from passby.protocol.limits import API_BODY_MAX, API_LOTS_MAX, EVENT_READERS_MAX
 
 CELL = cell_text(cell_at(52.375, 4.884))
@@ -531,3 +532,52 @@ def test_an_address_that_is_none_is_not_joined(ann: Neighbour) -> None:
         with pytest.raises(LocalError) as caught:
             ann.client.call("POST", "/v1/join", body={"address": address})
         assert caught.value.message, address
+
+
+def test_who_joined_by_invite_is_vouched_for_and_a_vouch_can_be_taken_back(
+    ann: Neighbour, ben: Neighbour
+) -> None:
+    me, other = ann.get("/v1/id")["author"], ben.get("/v1/id")["author"]
+    (given,) = ann.get("/v1/vouches")["given"]
+    assert (given["author"], given["name"]) == (other, "ben")
+    assert [found["author"] for found in ben.get("/v1/vouches")["given"]] == [me]
+    assert ann.get("/v1/vouches")["strangers"] == {"authors": 0, "bytes": 0}
+    for author, stands in (("ben", False), (other[:10], True)):
+        said = ann.post("/v1/vouches", {"author": author, "stands": stands})
+        assert (said["author"], said["stands"]) == (other, stands)
+        assert bool(ann.get("/v1/vouches")["given"]) is stands
+    entry = ann.get("/v1/ledger/log", limit=1)["entries"][0]
+    assert (entry["type_name"], entry["facts"]) == ("vouch", [other, 1])
+
+
+@pytest.mark.parametrize(
+    ("author", "message"),
+    [
+        ("nobody", "No author"),
+        ("", "No author"),
+        ("ann", "Nobody vouches for themselves"),
+        ("0" * 64, "nobody's key"),
+        ("z" * 64, "No author"),
+    ],
+)
+def test_a_vouch_for_nobody_is_refused(ann: Neighbour, author: str, message: str) -> None:
+    seq = ann.get("/v1/status")["head"]["seq"]
+    with pytest.raises(LocalError, match=message):
+        ann.post("/v1/vouches", {"author": author})
+    assert ann.get("/v1/status")["head"]["seq"] == seq
+
+
+def test_a_stranger_can_be_vouched_for_by_its_key_and_is_listed_by_it(ann: Neighbour) -> None:
+    key = SigningKey(b"a stranger" + bytes(22)).public.hex()
+    ann.post("/v1/vouches", {"author": key})
+    listed = ann.get("/v1/vouches")["given"][-1]
+    assert (listed["author"], listed["name"]) == (key, None)
+    ann.post("/v1/vouches", {"author": key[:8], "stands": False})
+    assert key not in [found["author"] for found in ann.get("/v1/vouches")["given"]]
+
+
+def test_the_link_says_what_became_of_it(ann: Neighbour, ben: Neighbour) -> None:
+    link = ann.get("/v1/invite")["link"]
+    assert ben.post("/v1/join", {"address": link})["vouched"] is True
+    bare = ben.post("/v1/join", {"address": ann.address})
+    assert (bare["vouched"], bare["note"]) == (False, "")

@@ -132,6 +132,19 @@ def test_a_second_daemon_on_one_home_hears_which_process_has_it(
     assert f"process {pid}" in anna.refuses(capsys, 1, "up", "--detach")
 
 
+def test_neighbours_vouch_for_each_other_by_joining_and_by_hand(
+    neighbours: Street, capsys: Capture
+) -> None:
+    anna, bo = neighbours
+    assert "Bo " in anna.shows(capsys, "vouch", "--list")
+    assert anna.shows(capsys, "vouch", "Bo", "--off") == "You no longer vouch for Bo.\n"
+    assert "You vouch for nobody yet" in anna.shows(capsys, "vouch")
+    assert anna.says(capsys, "vouch", "bo")["stands"] is True
+    assert [found["name"] for found in bo.says(capsys, "vouch", "--list")["given"]] == ["Anna"]
+    anna.refuses(capsys, 2, "vouch", "--list", "Bo")
+    anna.refuses(capsys, 4, "vouch", "Nobody")
+
+
 def test_neighbours_who_joined_see_each_other(neighbours: Street, capsys: Capture) -> None:
     for one in neighbours:
         peers = until(lambda one=one: one.says(capsys, "peers")["peers"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.node.networks import MemoryMaker, eventually
 from tests.node.street import BRAKE_FLUID, Household, Street, street
 
-from passby.node.invite import Invite
+from passby.node.invite import SCHEME, Invite
 from passby.node.joining import Answer
 from passby.node.listing import draft_of, read_listed
 from passby.protocol.errors import LocalError, UsageError
@@ -20,6 +23,10 @@ from passby.protocol.limits import INVITE_FOR_S
 async def here() -> AsyncIterator[Street]:
     async with street(MemoryMaker()) as made:
         yield made
+
+
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def invited(by: Household) -> str:
@@ -48,6 +55,15 @@ def test_an_invite_comes_back_from_its_link() -> None:
 def test_an_invite_with_half_a_key_is_none(author: bytes, token: bytes) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         Invite.parse(Invite((), "85", "Anna", author, token).link())
+
+
+@given(st.text(max_size=200) | st.binary(max_size=200).map(lambda b: SCHEME + b64(b)))
+def test_any_text_is_an_invite_or_is_said_to_be_none(text: str) -> None:
+    try:
+        made = Invite.parse(text)
+    except UsageError:
+        return
+    assert Invite.parse(made.link()) == made
 
 
 async def test_an_invite_vouches_both_ways_and_all_is_taken(here: Street) -> None:
