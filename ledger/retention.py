@@ -14,7 +14,7 @@ from typing import Final
 
 from passby.ledger.store import Reader
 from passby.ledger.tree import BLOCK, block_of
-from passby.protocol.entry import Entry
+from passby.protocol.entry import Entry, Record
 from passby.protocol.limits import CREDIT_MAX
 from passby.protocol.stock import LotStock, carries_stock
 from passby.protocol.trade import OPEN_STATES, State, fold
@@ -46,32 +46,33 @@ class Retention:
             for lot in propose.entry.body.refs
         }
 
-    def blocks(self, author: bytes, size: int) -> list[int]:
-        """Return the last seqs of the blocks that may go, under a checkpoint of `size`.
+    def blocks(self, author: bytes, size: int) -> dict[int, int]:
+        """Return what may go under a checkpoint of `size`: last seq of a block -> its bytes.
 
         Whether the checkpoint is to be believed, and whether anything may go of this author, is
         the caller's business. Raises DamagedError as `reader` does.
         """
         head = self._reader.head(author)
         if head is None or self._reader.evidence(author):
-            return []
+            return {}
         # The first block shows who the author is, that of the head what comes next.
         last = min(size, head.seq - 1) // BLOCK * BLOCK
         lots = self._reader.derived(author).lots
         needed = {BLOCK}
-        found: set[int] = set()
-        for entry in self._entries(author, BLOCK + 1, last):
+        found: dict[int, int] = {}
+        for record in self._records(author, BLOCK + 1, last):
+            entry = record.entry
             block = block_of(entry.seq)
             if entry.at_ms >= self._before_ms:
                 # Dates never fall along a chain.
                 needed.add(block)
                 break
-            found.add(block)
+            found[block] = found.get(block, 0) + record.size
             if block not in needed and self._is_needed(entry, lots):
                 needed.add(block)
-        return sorted(found - needed)
+        return {block: size for block, size in found.items() if block not in needed}
 
-    def _entries(self, author: bytes, seq: int, last: int) -> Iterator[Entry]:
+    def _records(self, author: bytes, seq: int, last: int) -> Iterator[Record]:
         pruned = self._reader.pruned(author).blocks
         while seq <= last:
             if block_of(seq) in pruned:
@@ -80,7 +81,7 @@ class Retention:
             run = self._reader.run(author, seq, last, CREDIT_MAX)
             if not run:
                 return
-            yield from (record.entry for record in run if record.entry.seq <= last)
+            yield from (record for record in run if record.entry.seq <= last)
             seq += len(run)
 
     def _is_needed(self, entry: Entry, lots: dict[int, LotStock]) -> bool:

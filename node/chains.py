@@ -8,7 +8,7 @@ disk before anybody is told of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from passby.ledger.frames import Places
 from passby.ledger.ingest import Batch, Check, View
 from passby.ledger.proof import Proof
 from passby.ledger.prove import evidence_of
-from passby.ledger.store import Reader, Store
+from passby.ledger.store import Freed, Reader, Store
 from passby.ledger.witness import Held
 from passby.node.clock import Clock
 from passby.node.clock_guard import ClockGuard
@@ -62,6 +62,9 @@ class Storage(Protocol):
 
     async def call(self, work: Callable[[Store], T]) -> T:
         """Return what `work` makes of the store."""
+
+    async def read(self, work: Callable[[Reader], T]) -> T:
+        """Return what `work` makes of what is held, beside everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,6 +354,23 @@ class Chains:
         await self._storage.call(lambda store: store.erase_payload(entry_id))
         _tell_all(self._on_erased, record.entry)
         return True
+
+    async def read(self, work: Callable[[Reader], T]) -> T:
+        """Return what `work`, which may take long, makes of what is committed now.
+
+        Raises:
+            LocalError: what `work` raises, or the ledger cannot be read.
+        """
+        return await self._storage.read(work)
+
+    async def prune(self, author: bytes, blocks: Collection[int]) -> Freed:
+        """Drop whole blocks of another's chain, as `Store.prune`; its head stays.
+
+        Raises:
+            LocalError: the chain is not what its checkpoint says, or the disk is failing.
+        """
+        assert author != self.author, "the own chain is never pruned"
+        return await self._storage.call(lambda store: store.prune(author, blocks))
 
     async def keep_checkpoint(self, signed: SignedCheckpoint) -> None:
         """Keep a checkpoint that agrees with what is held, its lines verified; see `Store`.

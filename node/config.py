@@ -46,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "EUR"
     measure: Annotated[str, Meta(pattern=r"^(us|imperial)$")] | None = None
     language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
+    retention_days: Annotated[int, Meta(ge=0, le=36_500)] = 365
     log_level: Annotated[str, Meta(pattern=r"^(debug|info|warning|error)$")] = "info"
 
 
@@ -60,6 +61,7 @@ KEYS: Final[dict[str, str]] = {
     "currency": "of a price typed without one, ISO 4217",
     "measure": "what a quart is: us or imperial; asked when first needed",
     "language": "for dates and words",
+    "retention_days": "how far back others' chains are kept whole, days; 0 keeps everything",
     "log_level": "debug, info, warning or error",
 }
 """Every key with what it means."""
@@ -75,6 +77,7 @@ _ALLOWED: Final[dict[str, str]] = {
     "currency": "three capital letters, as in EUR",
     "measure": '"us" or "imperial"',
     "language": 'a language tag, as in "en" or "pt-BR"',
+    "retention_days": "a whole number of days, 0 to 36500",
     "log_level": '"debug", "info", "warning" or "error"',
 }
 

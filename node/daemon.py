@@ -30,6 +30,7 @@ from passby.node.mending import mend
 from passby.node.net_libp2p import Libp2pNetwork
 from passby.node.participant import Identity, Participant
 from passby.node.policy_file import PolicyFile
+from passby.node.pruning import DAY_MS
 from passby.node.rides import Rides
 from passby.node.storage import SWITCH_INTERVAL_S, Storage, open_storage
 from passby.node.witness_key import WitnessGuard
@@ -115,6 +116,7 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
             os.urandom,
             policy=policy,
             note_cosigned=guard.note,
+            keep_ms=config.retention_days * DAY_MS,
         )
         participant.witnessing.is_on = config.witness
         async with trio.open_nursery() as nursery:

@@ -31,6 +31,7 @@ from passby.node.joining import Joining
 from passby.node.market import Market
 from passby.node.names import Names
 from passby.node.net import Network, PeerConnected, PeerDisconnected, PeerId
+from passby.node.pruning import Pruning
 from passby.node.quorum import Quorum
 from passby.node.quotas import Quotas
 from passby.node.replicate import Replication
@@ -40,6 +41,7 @@ from passby.node.witness_key import derived_witness_seed
 from passby.node.witnessing import Witnessing
 from passby.protocol.entry import Record
 from passby.protocol.keys import Certificate, SigningKey, certificate_commitment
+from passby.protocol.limits import SEQ_MAX
 from passby.protocol.payloads import Genesis, encode_payload
 from passby.protocol.sealed import BoxKey
 from passby.protocol.types import TRADE_TYPES, EntryType
@@ -96,6 +98,7 @@ class Participant:
         salt: gives so many random bytes.
         network_id: tells networks apart.
         policy: gives whose cosignatures this node's trades need; nobody's unless told.
+        keep_ms: how far back others' chains are kept whole, 0 for ever.
         note_cosigned: told by how much the trees cosigned here have grown; see `WitnessGuard`.
     """
 
@@ -110,6 +113,7 @@ class Participant:
         network_id: bytes = NETWORK_ID,
         policy: Callable[[], Policy] = lambda: NO_POLICY,
         note_cosigned: Callable[[int], None] = lambda _gained: None,
+        keep_ms: int = 0,
     ) -> None:
         self.identity = identity
         self.clock = clock
@@ -152,6 +156,9 @@ class Participant:
         )
         self.quotas.on_wants(self.replication.wants_changed)
         self.desk.on_trade(self.circle.see_trade)
+        self.pruning = Pruning(
+            self.chains, policy, lambda author: self.circle.share(author) == SEQ_MAX, keep_ms
+        )
         self._keeping: dict[PeerId, trio.CancelScope] = {}
         self.chains.on_records(self._tell_of_records)
         self.market.on_lot(self._tell_of_matches)
@@ -177,6 +184,7 @@ class Participant:
             nursery.start_soon(self.replication.keep_whole)
             nursery.start_soon(self.desk.run)
             nursery.start_soon(self.quorum.run)
+            nursery.start_soon(self.pruning.run)
             nursery.start_soon(self._follow_peers, nursery)
             task_status.started()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
@@ -130,6 +130,20 @@ class Storage:
             LocalError: the disk is full or failing; or what `work` raises.
         """
         return await self._do(Call(work))
+
+    async def read(self, work: Callable[[Reader], T]) -> T:
+        """Return what `work` makes of what is held, in a thread of its own.
+
+        Raises:
+            LocalError: the ledger cannot be read; or what `work` raises.
+        """
+
+        def look() -> T:
+            with closing(SqliteReader.open(self._path)) as reader:
+                return work(reader)
+
+        # It only reads: whoever stops waiting leaves nothing half done.
+        return await trio.to_thread.run_sync(look, abandon_on_cancel=True)
 
     async def quarantine(self, author: bytes) -> Head | None:
         """Set aside what of the author's chain is damaged; return the head that is left.
@@ -273,6 +287,11 @@ class InlineStorage:
     async def call(self, work: Callable[[Store], T]) -> T:
         """As `Storage.call`."""
         return await self._do(Call(work))
+
+    async def read(self, work: Callable[[Reader], T]) -> T:
+        """As `Storage.read`."""
+        await trio.lowlevel.checkpoint()
+        return work(self._store)
 
     async def _do(self, request: Request[T]) -> T:
         await trio.lowlevel.checkpoint()

@@ -411,6 +411,10 @@ BULK_IDLE_S: Final = 20
 """The bulk process holds some 80 MiB; when nothing has come for so long it ends."""
 BULK_ANSWER_S: Final = 60
 """A transaction takes a fifth of a second; a process silent for so long will not answer."""
+PRUNE_EVERY_S: Final = 24 * 3600
+"""From one pruning to the next: history grows old by the day."""
+PRUNE_BLOCKS_MAX: Final = 8
+"""Blocks of 256 entries that one transaction drops, some 20 ms: whoever has to write waits."""
 SAME_NAME_SHOWN: Final = 8
 """Of authors or ids that look alike, so many are named: their makers may grind out any number."""
 NAMES_REMEMBERED: Final = 4096

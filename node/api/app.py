@@ -113,6 +113,11 @@ class _Witness(msgspec.Struct, forbid_unknown_fields=True):
     on: bool
 
 
+class _Prune(msgspec.Struct, forbid_unknown_fields=True):
+    keep_days: int | None = None
+    dry_run: bool = False
+
+
 class _Lots(msgspec.Struct, forbid_unknown_fields=True):
     lots: list[dict[str, Any]]
 
@@ -168,6 +173,7 @@ class _Handlers:
             ("GET", "/v1/ledger/entries/{id}", self.entry),
             ("POST", "/v1/ledger/entries/{id}/erase", self.erase),
             ("GET", "/v1/ledger/export", self.export),
+            ("POST", "/v1/ledger/prune", self.prune),
             ("GET", "/v1/events", self.events),
             ("POST", "/v1/shutdown", self.shutdown),
         ]
@@ -291,6 +297,10 @@ class _Handlers:
     async def witness(self, request: Request) -> Response:
         body = await _body(request, _Witness)
         return _json(self._service.witnesses.turn(on=body.on))
+
+    async def prune(self, request: Request) -> Response:
+        body = await _body(request, _Prune)
+        return _json(await self._service.prune(body.keep_days, dry=body.dry_run))
 
     async def heads(self, _request: Request) -> Response:
         return _json({"heads": self._service.heads()})

@@ -21,6 +21,7 @@ from passby.node.api.witnesses import Witnesses
 from passby.node.events import Event
 from passby.node.listing import draft_of, read_listed
 from passby.node.participant import Participant
+from passby.node.pruning import DAY_MS, checked_keep_ms, plain_freed
 from passby.node.rides import Ride, Rides
 from passby.node.trades import offer_of
 from passby.protocol.entry import Record, encode_record
@@ -422,6 +423,19 @@ class Service:
     def entry(self, entry: str) -> Json:
         """Return one entry with its bytes."""
         return self._shown.entry(self._record(entry), raw=True)
+
+    async def prune(self, keep_days: int | None, *, dry: bool) -> Json:
+        """Let go of others' old history, or tell what would go.
+
+        Raises:
+            UsageError: all of it is kept, and no other number of days was told.
+            RefusedError: the policy names no witnesses.
+            LocalError: the policy cannot be read, or the disk is failing.
+        """
+        pruning = self._node.pruning
+        keep_ms = pruning.keep_ms if keep_days is None else keep_days * DAY_MS
+        freed = await pruning.prune(checked_keep_ms(keep_ms), dry=dry)
+        return plain_freed(freed, self._node.names.of, dry=dry)
 
     async def erase(self, entry: str) -> Json:
         """Forget what an entry says, for good.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Group, Session, clean
-from passby.protocol.errors import Exit, LocalError
+from passby.protocol.errors import Exit, LocalError, UsageError
 
 ledger_command = Group("ledger", help="Look into the chains that this node keeps.")
 ledger_command.examples = ("passby ledger log --limit 5", "passby ledger heads")
@@ -142,3 +143,72 @@ def ledger_export(session: Session, *, target: Path | None) -> None:
         {"file": str(target), "records": count},
         lambda: [f"{show.count(count, 'record')} in {target}."],
     )
+
+
+@ledger_command.add(
+    "prune", "passby ledger prune --dry-run", "passby ledger prune --older-than 90d"
+)
+@click.option("--older-than", metavar="DAYS", help="Such as 90d; your retention_days unless told.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would go.")
+def ledger_prune(session: Session, *, older_than: str | None, dry_run: bool) -> None:
+    """Let go of others' old history that witnesses vouch for.
+
+    What is needed stays: your chains and those you follow, open lots and trades, disputes,
+    proofs. What goes can be had again from its author.
+    """
+    keep_days = _days(older_than)
+    if session.home.daemon_pid() is None:
+        answer = _prune_alone(session, keep_days, dry=dry_run)
+    else:
+        body = {"keep_days": keep_days, "dry_run": dry_run}
+        answer = session.post("/v1/ledger/prune", body)
+
+    def lines() -> list[str]:
+        rows = [
+            [
+                show.who(chain["name"], chain["author"]),
+                f"{chain['entries']:,}",
+                f"{chain['bytes']:,}",
+            ]
+            for chain in answer["chains"]
+        ]
+        entries = show.count(answer["entries"], "entry", "entries")
+        if not rows:
+            return ["Nothing is old enough, and vouched for by enough witnesses."]
+        end = "would go" if dry_run else "gone; the room is used for what comes"
+        return [
+            *show.table(["chain of", ">entries", ">bytes"], rows, squeeze=0),
+            f"{entries}, {answer['bytes']:,} bytes {end}.",
+        ]
+
+    session.out(answer, lines)
+
+
+def _days(typed: str | None) -> int | None:
+    if typed is None:
+        return None
+    found = re.fullmatch(r"\s*([1-9][0-9]{0,4})\s*(?:d|days?)?\s*", typed)
+    if found is None:
+        raise UsageError(f"{typed!r} is no number of days.", 'Write it like "90d".')
+    return int(found[1])
+
+
+def _prune_alone(session: Session, keep_days: int | None, *, dry: bool) -> dict[str, Any]:
+    from contextlib import closing
+
+    from passby.ledger.store_sqlite import SqliteStore
+    from passby.node.cli.auditing import name_of
+    from passby.node.policy_file import PolicyFile
+    from passby.node.pruning import DAY_MS, bound, checked_keep_ms, plain_freed, prune_alone
+    from passby.protocol.keys import Certificate
+
+    home, now_ms = session.home, show.now_ms()
+    days = home.config().retention_days if keep_days is None else keep_days
+    before_ms = now_ms - checked_keep_ms(days * DAY_MS)
+    policy = PolicyFile(home.policy_path)()
+    with home.lock(), closing(SqliteStore(home.database_path)) as store:
+        certificate = Certificate.parse(home.certificate)
+        own = {certificate.device, *(one.key for one in store.devices(certificate.root))}
+        kept = own | bound(store, own, now_ms)
+        freed = prune_alone(store, kept, policy, before_ms, now_ms, dry=dry)
+        return plain_freed(freed, lambda author: name_of(store, author), dry=dry)

@@ -42,6 +42,7 @@ def test_a_text_is_erased_for_good_and_a_damaged_ledger_is_mended(
         audited = anna.says(capsys, "audit")
         assert (audited["erased"], audited["unsent"], audited["exit"]) == (1, 0, 0)
 
+        assert "no witnesses vouch" in anna.refuses(capsys, 4, "ledger", "prune")
         assert "passby down" in anna.refuses(capsys, 1, "doctor", "--mend")
         anna.down()
         assert anna.says(capsys, "doctor", "--mend") == {"mended": False}
