@@ -95,9 +95,13 @@ class Conflict(msgspec.Struct, frozen=True):
 
 
 class Refuse(msgspec.Struct, frozen=True):
-    """No cosignature, and nothing to store."""
+    """No cosignature, and nothing to store; with INCONSISTENT, the proof that the author forked.
+
+    The proof is None where there is none, or where it is too long for an answer.
+    """
 
     reason: Reason
+    proof: Proof | None = None
 
 
 class Forked(msgspec.Struct, frozen=True):

@@ -3,7 +3,8 @@ r"""What author and witness say to each other: one request and one answer on a s
     request  = uvarint length ‖ body       body as c2sp.org/tlog-witness posts it to add-checkpoint:
                "old " size "\n" (base64(hash) "\n") x 0..63 "\n" checkpoint
     answer   = uvarint length ‖ status u16 ‖ body
-               200: signature lines     409: size "\n"     400, 403, 404, 422, 429: nothing
+               200: signature lines     409: size "\n"     400, 403, 404, 429: nothing
+               422: nothing, or a proof that the author told two histories
 
 Statuses and bodies are those of C2SP's HTTP interface, so that a witness reached by HTTP
 differs in its transport alone.
@@ -18,6 +19,7 @@ import msgspec
 
 from passby.ledger.checkpoint import parse_checkpoint, read_decimal
 from passby.ledger.note import NoteSignature, parse_signatures, read_base64, read_text
+from passby.ledger.proof_bytes import decode_proof, encode_proof
 from passby.ledger.witness import AddCheckpoint, Conflict, Reason, Refuse
 from passby.protocol.codec import encode_uvarint
 from passby.protocol.entry import HASH_BYTES
@@ -72,8 +74,10 @@ def encode_reply(reply: Reply) -> bytes:
             status, body = COSIGNED, b"".join(one.line for one in lines)
         case Conflict(size):
             status, body = CONFLICT, b"%d\n" % size
-        case Refuse(reason):
-            status, body = int(reason), b""
+        case Refuse(reason, proof):
+            status, body = int(reason), encode_proof(proof) if proof is not None else b""
+            if len(body) > WITNESS_REPLY_MAX - STATUS_BYTES:
+                body = b""
         case unknown:
             assert_never(unknown)
     return encode_uvarint(STATUS_BYTES + len(body)) + status.to_bytes(STATUS_BYTES, "big") + body
@@ -81,6 +85,8 @@ def encode_reply(reply: Reply) -> bytes:
 
 def parse_reply(data: bytes) -> Reply:
     """Read an answer, without its length; `cosigned_at` says what its lines are worth.
+
+    Whether a proof holds is not asked here.
 
     Raises:
         RemoteError: not an answer.
@@ -95,6 +101,8 @@ def parse_reply(data: bytes) -> Reply:
         if not size.endswith("\n"):
             raise RemoteError(Code.MALFORMED, "a conflict without a size")
         return Conflict(read_decimal(size[:-1]))
+    if status == Reason.INCONSISTENT and body:
+        return Refuse(Reason.INCONSISTENT, decode_proof(body))
     if status not in set(Reason) or body:
         raise RemoteError(Code.MALFORMED, f"an answer {status} from a witness")
     return Refuse(Reason(status))

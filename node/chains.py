@@ -16,7 +16,7 @@ from passby.ledger.chain import Append, Breach, Duplicate, Evidence, Fork, Head,
 from passby.ledger.checkpoint import SignedCheckpoint
 from passby.ledger.draft import Draft, compose
 from passby.ledger.frames import Places
-from passby.ledger.ingest import Batch, Check, View
+from passby.ledger.ingest import Check, View
 from passby.ledger.proof import Proof
 from passby.ledger.prove import evidence_of
 from passby.ledger.store import Freed, Reader, Store
@@ -402,20 +402,6 @@ class Chains:
             return stored
 
         return await self._storage.call(swap)
-
-    async def keep_proof(self, proof: Proof) -> None:
-        """Keep a proof against an author who is held here, and freeze it.
-
-        Raises:
-            RemoteError: it proves nothing.
-            LocalError: the disk is full or failing.
-        """
-        evidence = evidence_of(proof)
-        if evidence is None or self.head_seq(evidence.author) == 0:
-            return
-        batch = Batch(evidence=[evidence])
-        await self._storage.call(lambda store: store.commit([batch], durable=True))
-        self._freeze(evidence.author, evidence.seq)
 
     def on_erased(self, tell: Callable[[Entry], None]) -> None:
         """Call `tell` with an entry whose payload was just erased."""

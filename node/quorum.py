@@ -9,7 +9,7 @@ peer who says that it holds a witness's key. Peers may say anything: what counts
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import assert_never
 
@@ -35,6 +35,7 @@ from passby.node.chains import Chains
 from passby.node.checkpoints import Checkpoints
 from passby.node.net import Network, PeerId
 from passby.node.witnessing import CHECKPOINT_PROTOCOL, WITNESS_PROTOCOL, Witnessing
+from passby.protocol.entry import Record
 from passby.protocol.errors import Exit, LocalError, PassbyError, RemoteError
 from passby.protocol.limits import (
     ADD_TRIES_MAX,
@@ -42,10 +43,12 @@ from passby.protocol.limits import (
     QUORUM_CHAINS_MAX,
     QUORUM_RETRY_FIRST_S,
     QUORUM_RETRY_MAX_S,
+    QUORUM_WANTED_S,
     WITNESS_KNOWN_S,
     WITNESS_REPLY_MAX,
 )
 from passby.protocol.trade import Leg, Trade
+from passby.protocol.types import EntryType
 
 Place = tuple[bytes, int, bytes]
 """An entry: its author, its seq, its id."""
@@ -88,10 +91,11 @@ class _Want(msgspec.Struct):
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """What a peer says of its witness key."""
+    """What a peer says of its witness key, and how long that is good."""
 
     key: VerifierKey | None
-    at_s: float
+    asked_s: float
+    until_s: float
 
 
 class Quorum:
@@ -125,6 +129,7 @@ class Quorum:
         self._known: dict[PeerId, _Known] = {}
         self._bell = trio.Event()
         self._on_reached: list[Callable[[], None]] = []
+        chains.on_records(self._heard)
 
     @property
     def policy(self) -> Policy:
@@ -142,7 +147,9 @@ class Quorum:
     # --- what stands -------------------------------------------------------------------
 
     def allows(self, trade: Trade) -> bool:
-        """Tell whether the taker may confirm; if not, gather what is lacking until commit_by.
+        """Tell whether the taker may confirm; if not, gather what is lacking for a while.
+
+        Whoever goes on asking has it gathered until it is there.
 
         Raises:
             LocalError: the policy file is not in order, or the ledger damaged.
@@ -155,9 +162,8 @@ class Quorum:
             if place is None or self._cover(*place).reached:
                 continue
             covered = False
-            if trade.commit_by_ms is not None:
-                author, seq, _ = place
-                self._want(author, seq, trade.commit_by_ms)
+            author, seq, _ = place
+            self._want(author, seq)
         return covered
 
     def cover(self, trade: Trade) -> Cover | None:
@@ -247,7 +253,19 @@ class Quorum:
                     nursery.start_soon(pursue, author)
                 await self._bell.wait()
 
-    def _want(self, author: bytes, seq: int, by_ms: int) -> None:
+    def _heard(self, records: Sequence[Record]) -> None:
+        """Gather for commits to this device: when it pays in advance, their lister may sleep."""
+        for record in records:
+            body = record.entry.body
+            if body.type != EntryType.COMMIT or body.author == self._chains.author:
+                continue
+            propose = self._chains.reader.record(body.refs[0])
+            mine = propose is not None and propose.entry.author == self._chains.author
+            if mine and self.policy.quorum != NONE:
+                self._want(body.author, body.seq)
+
+    def _want(self, author: bytes, seq: int) -> None:
+        by_ms = self._chains.now_ms() + QUORUM_WANTED_S * 1000
         want = self._wanted.get(author)
         if want is None:
             if len(self._wanted) >= QUORUM_CHAINS_MAX:
@@ -255,10 +273,10 @@ class Quorum:
             self._wanted[author] = _Want(seq, by_ms)
             self._bell.set()
         else:
-            want.seq, want.by_ms = max(seq, want.seq), max(by_ms, want.by_ms)
+            want.seq, want.by_ms = max(seq, want.seq), by_ms
 
     async def _pursue(self, author: bytes) -> None:
-        """Gather for a chain until what is wanted of it is covered, or the time for it is over."""
+        """Gather for a chain until what is wanted of it is covered, or nobody wants it any more."""
         pause_s = QUORUM_RETRY_FIRST_S
         while (want := self._wanted[author]).by_ms >= self._chains.now_ms():
             seq = want.seq
@@ -339,7 +357,7 @@ class Quorum:
             if held is not None and held.head.size == signed.head.size:
                 key = chain_key(author)
                 one, other = (RootClaim(note.only_by(key).encode()) for note in (held, signed))
-                await self._chains.keep_proof(prove_claims(one, other))
+                await self._chains.accuse(prove_claims(one, other))
                 return
 
     async def _collect(self, author: bytes, since_s: int) -> bool:
@@ -358,8 +376,10 @@ class Quorum:
                     self._merge(author, sifted(signed.with_lines(lines), (key,)))
                 case Conflict(size):
                     ahead = ahead or size > signed.head.size
-                case Refuse(reason):
+                case Refuse(reason, proof):
                     log.info("%s does not cosign: %s", key.name, reason.name)
+                    if proof is not None:
+                        await self._chains.accuse(proof)
                 case _:
                     assert_never(reply)
             note = self._notes.get(author, signed)
@@ -445,17 +465,20 @@ class Quorum:
         if (
             known is not None
             and peer in here
-            and max(here[peer].since_s, now_s - WITNESS_KNOWN_S) < known.at_s
+            and here[peer].since_s <= known.asked_s
+            and now_s < known.until_s
         ):
             return known.key
         for gone in [other for other in self._known if other not in here]:
             del self._known[gone]
         # Whoever does not answer is not asked again at once.
-        self._known[peer] = _Known(None, now_s)
+        self._known[peer] = _Known(None, now_s, now_s + WITNESS_KNOWN_S)
         answer = parse_key_answer(await self._ask(peer, AskKey()))
-        key = None if isinstance(answer, Refuse) else answer
-        self._known[peer] = _Known(key, now_s)
-        return key
+        if isinstance(answer, Refuse):
+            self._known[peer] = _Known(None, now_s, now_s + QUORUM_RETRY_MAX_S)
+            return None
+        self._known[peer] = _Known(answer, now_s, now_s + WITNESS_KNOWN_S)
+        return answer
 
     async def _ask(self, peer: PeerId, question: AskKey | AskNewest) -> bytes:
         return await ask(

@@ -24,6 +24,7 @@ from passby.ledger.checkpoint_messages import (
     parse_question,
 )
 from passby.ledger.note import VerifierKey
+from passby.ledger.prove import proof_in
 from passby.ledger.witness import (
     AddCheckpoint,
     Conflict,
@@ -111,8 +112,8 @@ class Witnessing:
                     if await self._chains.swap_witnessed(origin, held, new, self._note):
                         return Cosigned((cosignature(new, self._key),))
                 case Forked(proof=proof, reply=reply):
-                    await self._chains.keep_proof(proof)
-                    return reply
+                    await self._chains.accuse(proof)
+                    return reply if isinstance(reply, Conflict) else Refuse(reply.reason, proof)
                 case Conflict() | Refuse():
                     return verdict
                 case _:
@@ -131,7 +132,8 @@ class Witnessing:
         if not isinstance(verdict, Cosign):
             return verdict
         if chains.is_frozen(author):
-            return Refuse(Reason.INCONSISTENT)
+            known = chains.reader.evidence(author)
+            return Refuse(Reason.INCONSISTENT, proof_in(known[0]) if known else None)
         own = chains.heads.get(chains.author)
         if chains.clock_guard.doubt(own.at_ms if own else None) is not None:
             # The time of a cosignature never falls: one by a wrong clock would stay.

@@ -191,7 +191,10 @@ ADD_TRIES_MAX: Final = 6
 QUORUM_RETRY_FIRST_S: Final = 0.25
 """The first pause before witnesses are asked again: sync has mostly brought the entries by then."""
 QUORUM_RETRY_MAX_S: Final = 5
-"""The longest pause before witnesses are asked again, until the trade must be committed."""
+"""The longest pause before witnesses are asked again."""
+QUORUM_WANTED_S: Final = 60
+"""How long cosignatures are gathered since they were last wanted: a trade's desk wants them every
+DESK_CHECK_S while it waits."""
 QUORUM_CHAINS_MAX: Final = 256
 """Chains for which cosignatures are gathered at once; other trades wait for their turn."""
 WITNESS_KNOWN_S: Final = 60

@@ -20,6 +20,8 @@ from passby.ledger.checkpoint import (
     sign_checkpoint,
 )
 from passby.ledger.checkpoint_messages import AskKey, encode_answer, parse_question
+from passby.ledger.claim import RootClaim
+from passby.ledger.proof import ROOTS_RULE, Proof, ProofKind
 from passby.ledger.prove import prove_evidence
 from passby.ledger.tree import consistency_proof, root_at
 from passby.ledger.witness import AddCheckpoint, Conflict, Reason, Refuse
@@ -89,7 +91,7 @@ async def test_a_lister_who_forks_under_a_partition_sells_to_one_who_asks_for_a_
     await eventually(lambda: cover(ben, trades[ben]).cosigned == ("w1",))
     maker(lane).world.heal()
     await ben.join(cleo)
-    for one in (ben, witnesses[0]):
+    for one in (ben, cleo, *witnesses):
         await eventually(lambda one=one: one.participant.chains.is_frozen(liar.author))
         (evidence,) = one.participant.chains.reader.evidence(liar.author)
         assert prove_evidence(evidence) is not None
@@ -113,9 +115,11 @@ async def test_two_signed_trees_of_one_size_leave_the_witness_with_the_proof(lan
     assert evidence.proof is EvidenceKind.CHECKPOINT
     assert prove_evidence(evidence) is not None
     assert carl.participant.chains.is_frozen(liar.author)
-    # Nor does it cosign the true one any more.
+    # Nor does it cosign the true one any more, and it says why to whoever asks.
     again = await asked(liar, carl, AddCheckpoint(2, (), told))
     assert isinstance(again, Refuse)
+    assert again.reason is Reason.INCONSISTENT
+    assert again.proof == refused.proof == prove_evidence(evidence)
 
 
 async def test_a_witness_does_not_cosign_a_tree_that_is_not_of_the_chain_it_holds(
@@ -295,6 +299,34 @@ async def test_a_buyer_whose_every_neighbour_lies_gets_no_quorum_and_does_not_co
     # Liars who claim the key of an honest witness do not keep it from being heard.
     await carl.join(ann, ben)
     await ben.sees(trade, State.CONFIRMED)
+
+
+@pytest.mark.parametrize("is_true", [True, False])
+async def test_a_buyer_believes_a_refusal_that_proves_a_fork_and_no_other(
+    lane: Street, is_true: bool
+) -> None:
+    ann, ben, carl = await lane.settle("ann", "ben", "carl")
+    trade = await reserved(ann, ben)
+    await ben.sees(trade, State.CONFIRMED)
+    ben.policy = policy(1, carl)
+    await carl.stop()
+    key = ann.key if is_true else SigningKey(b"\x09" * 32)
+    two = [sign_checkpoint(key, 2, bytes([at]) * 32).encode() for at in (1, 2)]
+    claims = [
+        RootClaim(note.replace(key.public.hex().encode(), ann.author.hex().encode()))
+        for note in two
+    ]
+    proof = Proof(ProofKind.CHECKPOINT, ROOTS_RULE, (), claims=tuple(claims))
+
+    async def refuse(stream: Stream, _request: bytes) -> None:
+        await stream.send_all(encode_reply(Refuse(Reason.INCONSISTENT, proof)))
+
+    network = await sybil(lane, "teller", carl, refuse)
+    await ben.network.connect(network.addresses()[0])
+    vouched = await ben.participant.quorum.renew(ben.participant.desk.trade(trade), 0)
+    assert vouched is not None
+    assert not vouched.reached
+    assert ben.participant.chains.is_frozen(ann.author) is is_true
 
 
 async def test_in_an_eclipse_paying_in_advance_ends_in_no_quorum(lane: Street) -> None:

@@ -175,6 +175,24 @@ async def test_before_paying_in_advance_old_cosignatures_do_not_count(lane: Stre
     assert after.at_s >= before.at_s + 600
 
 
+async def test_a_lister_that_sleeps_after_its_commit_keeps_nobody_from_asking(lane: Street) -> None:
+    ann, ben, carl = await lane.settle("ann", "ben", "carl")
+    ben.policy = policy(1, carl)
+    trade = await reserved(ann, ben)
+    seen = await ben.sees(trade, State.CONFIRMED)
+    commit = seen.legs[0].commit
+    assert commit is not None
+
+    def covers_the_commit() -> bool:
+        kept = ben.participant.chains.reader.checkpoint(ann.author)
+        return kept is not None and kept.head.size >= commit.seq
+
+    await eventually(covers_the_commit)
+    await ann.stop()
+    lane.pass_time(MINUTE_MS * 10, ben, carl)
+    assert (await Witnesses(ben.participant).check(trade)).state is State.CONFIRMED
+
+
 async def test_before_the_lister_is_bound_nothing_is_to_be_paid(lane: Street) -> None:
     ann, ben, carl = await lane.settle("ann", "ben", "carl")
     with pytest.raises(RefusedError, match="does not know whom to ask"):
