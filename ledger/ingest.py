@@ -80,6 +80,9 @@ class View(Protocol):
     def stands(self, entry: Entry) -> bool:
         """Tell whether an entry of another person that is held names `entry` in its trade."""
 
+    def finishes(self, entry: Entry) -> bool:
+        """Tell whether `entry` may still end a trade of a frozen author's; see `standing`."""
+
 
 class Check(Enum):
     """Which signatures `admit` checks."""
@@ -186,6 +189,10 @@ class Overlay:
         tail = (record.entry for record in self._tail)
         return self._base.stands(entry) or stands(entry, tail, self._base.person_of)
 
+    def finishes(self, entry: Entry) -> bool:
+        """As `View.finishes`; a trade in a batch not yet committed was not open before."""
+        return self._base.finishes(entry)
+
     def oblige(self, records: Sequence[Record]) -> None:
         """Let those of `records` be appended above a seal that stand, or that lead to such."""
         for record in records:
@@ -242,7 +249,9 @@ def ingest(view: View, entry: Entry) -> Verdict:
         return Fork(author, seq, held.entry.id, entry.id)
     frozen = view.frozen_from(author)
     if frozen is not None and seq >= frozen:
-        return Frozen(author, frozen)
+        goes_on = head is not None and seq == following and body.prev == head.id
+        if not goes_on or not view.finishes(entry):
+            return Frozen(author, frozen)
     standing = view.standing(author)
     if (
         standing.seal is not None

@@ -15,6 +15,7 @@ from passby.ledger.chain import Evidence, Proof
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RemoteError
 from passby.protocol.keys import Certificate, certificate_commitment
+from passby.protocol.limits import TRADE_STEPS_MAX
 from passby.protocol.payloads import Genesis, Stated, decode_payload
 from passby.protocol.statements import (
     Heal,
@@ -25,7 +26,7 @@ from passby.protocol.statements import (
     may_be_abandoned,
     parse_statement,
 )
-from passby.protocol.types import TRADE_TYPES, EntryType
+from passby.protocol.types import FINISHING_TYPES, TRADE_TYPES, EntryType
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):
@@ -109,6 +110,32 @@ def stands(entry: Entry, trade: Iterable[Entry], person_of: Callable[[bytes], by
         and person_of(other.author) != person
         for other in trade
     )
+
+
+def finishes(entry: Entry, trade: Iterable[Entry]) -> bool:
+    """Tell whether `entry`, above its author's freeze, ends what was open when it froze.
+
+    The author must not lose what it had agreed to before, nor the other side its handover or
+    release: of a trade in which the author has reserved or proposed and somebody else has written
+    it may still hand over, receipt, release and cancel, as often as anybody looks at.
+
+    Args:
+        entry: what lies above the freeze, linked to the branch that is held.
+        trade: entries of its trade that are held, from anybody.
+    """
+    if entry.body.type not in FINISHING_TYPES:
+        return False
+    held = list(trade)
+    own = [other for other in held if other.author == entry.author]
+    opened = any(other.body.type in (EntryType.PROPOSE, EntryType.RESERVE) for other in own)
+    return opened and len(own) < min(len(held), TRADE_STEPS_MAX)
+
+
+def finishes_among(entry: Entry, trade: Callable[[bytes], Iterable[Record]]) -> bool:
+    """Tell whether `entry` finishes a trade, among what `trade` gives of its trade's id."""
+    if entry.body.type not in FINISHING_TYPES:
+        return False
+    return finishes(entry, (record.entry for record in trade(entry.body.refs[0])))
 
 
 def stands_among(

@@ -9,7 +9,15 @@ from passby.ledger.checkpoint import SignedCheckpoint, author_of
 from passby.ledger.ingest import Batch, View
 from passby.ledger.pruning import to_drop
 from passby.ledger.spoken import SpokenCells
-from passby.ledger.standing import Device, Roots, Standing, devices_of, stands_among, statement_in
+from passby.ledger.standing import (
+    Device,
+    Roots,
+    Standing,
+    devices_of,
+    finishes_among,
+    stands_among,
+    statement_in,
+)
 from passby.ledger.store import (
     ABANDONED,
     AmbiguousError,
@@ -102,6 +110,10 @@ class MemoryStore:
     def stands(self, entry: Entry) -> bool:
         """As `View.stands`."""
         return stands_among(entry, self.trade, self.person_of)
+
+    def finishes(self, entry: Entry) -> bool:
+        """As `View.finishes`."""
+        return finishes_among(entry, self.trade)
 
     def _entries_from(self, author: bytes, seq: int) -> Iterator[Entry]:
         return (record.entry for record in _in_a_row(self._chains.get(author, [])[seq - 1 :]))

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from passby.ledger.chain import Head
 from passby.ledger.schema import SEQ_BITS, SEQ_MASK
-from passby.ledger.standing import Roots, Standing, stands_among
+from passby.ledger.standing import Roots, Standing, finishes_among, stands_among
 from passby.protocol.entry import Entry, Record
 from passby.protocol.stock import STOCK_TYPES, LotStock, Reserve, names_reserve
 from passby.protocol.types import EntryType
@@ -154,6 +154,10 @@ class HeldView:
     def stands(self, entry: Entry) -> bool:
         """As `View.stands`."""
         return stands_among(entry, self._store.trade, self._store.person_of)
+
+    def finishes(self, entry: Entry) -> bool:
+        """As `View.finishes`."""
+        return finishes_among(entry, self._store.trade)
 
     def reserve_at(self, author: bytes, seq: int) -> Reserve | None:
         """As `View.reserve_at`."""

@@ -31,6 +31,12 @@ def check_terms(chains: Chains, trade: Trade, now_ms: int) -> None:
         raise RefusedError(
             "The propose is dated ahead of this clock.", "`passby doctor` checks the clock."
         )
+    others = trade.parties() - {chains.author}
+    if any(map(chains.is_frozen, others)):
+        raise RefusedError(
+            "Whoever takes part in this was caught with two histories, or with a broken rule.",
+            "Decline with `passby cancel`.",
+        )
     if any(leg.handover_until_ms > latest_ms(now_ms) for leg in trade.legs):
         raise RefusedError(
             "The hand-over is put off for more than a year: till then nothing would free what"

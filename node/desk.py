@@ -54,6 +54,7 @@ from passby.protocol.types import TRADE_TYPES, EntryType, Receipted
 
 REASON_CHANGED_MIND: Final = 1
 REASON_LAPSED: Final = 2
+_AGREEING: Final = (EntryType.CONFIRM, EntryType.COMMIT)
 Salt = Callable[[int], bytes]
 log = logging.getLogger(__name__)
 
@@ -133,6 +134,10 @@ class Desk:
         trades = [self.trade(trade_id) for trade_id in (*self._asked, *self._open)]
         trades.sort(key=lambda trade: (trade.propose.at_ms, trade.id))
         return [trade for trade in trades if trade.state in OPEN_STATES]
+
+    def is_open_with(self, author: bytes) -> bool:
+        """Tell whether this device has bound itself in a trade with `author` that is not over."""
+        return any(author in parties_of(self._chains, trade_id) for trade_id in self._open)
 
     def code(self, trade: Trade) -> str | None:
         """Return the words to tell a giver once the goods are here; None before CONFIRMED.
@@ -443,6 +448,8 @@ class Desk:
             if step.party != self.me or binds_too_long(trade, step):
                 continue
             if step.type == EntryType.CONFIRM and not self._may_confirm(trade):
+                continue
+            if step.type in _AGREEING and any(map(self._chains.is_frozen, trade.parties())):
                 continue
             if step.automatic:
                 await self._take(trade, step)

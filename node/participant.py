@@ -37,6 +37,7 @@ from passby.node.quotas import Quotas
 from passby.node.replicate import Replication
 from passby.node.rides import Stop
 from passby.node.sealing import Sealing, derived_box_seed
+from passby.node.warnings import Warnings
 from passby.node.witness_key import derived_witness_seed
 from passby.node.witnessing import Witnessing
 from passby.protocol.entry import Record
@@ -141,7 +142,10 @@ class Participant:
         self.quorum.on_reached(self.desk.look)
         cells = topics_around(home)
         self.quotas = Quotas(self.chains, self.circle, cells)
-        self.replication = Replication(network, self.chains, network_id, self.quotas.wanted_to)
+        self.replication = Replication(
+            network, self.chains, network_id, self.quotas.wanted_to, self.desk.is_open_with
+        )
+        self.warnings = Warnings(self.chains, self.desk, self.events)
         self.gossip = Gossip(
             network,
             self.chains,

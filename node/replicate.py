@@ -91,7 +91,7 @@ class _Link:
         self.heals_waiting: dict[bytes, bytes] = {}
         """Heals that the peer told of chains not held here, raw -> device."""
         self.tried: set[bytes] = set()
-        """Sealed chains that were asked for here."""
+        """Sealed and frozen chains that were asked for here."""
         self.tried_from: dict[bytes, int] = {}
         """Where the last range began that was asked for of a chain not wanted without end."""
         self.let_go: set[bytes] = set()
@@ -136,6 +136,8 @@ class Replication:
         network_id: 32 bytes that all nodes of one network share.
         wanted_to: the highest seq wanted of an author: 0 for none, SEQ_MAX for all there will be.
             Whoever changes what it returns calls `wants_changed`.
+        is_open_with: whether a trade is open with an author, so that it is listened to though it
+            is proven false: it may end what was agreed.
     """
 
     def __init__(
@@ -144,11 +146,13 @@ class Replication:
         chains: Chains,
         network_id: bytes,
         wanted_to: Callable[[bytes], int] = lambda _author: SEQ_MAX,
+        is_open_with: Callable[[bytes], bool] = lambda _author: False,
     ) -> None:
         self._network = network
         self._chains = chains
         self._network_id = network_id
         self._wanted_to = wanted_to
+        self._is_open_with = is_open_with
         self.counts = Counts()
         self._changes = HeadChanges(chains.draw(INSTANCE_BYTES), chains.heads)
         self._numbered = {author: head.seq for author, head in chains.heads.items()}
@@ -471,6 +475,9 @@ class Replication:
                 assert_never(event)
 
     def _can_fetch(self, link: _Link, author: bytes) -> None:
+        if self._chains.is_frozen(author):
+            # It may be what ends a trade.
+            link.tried.discard(author)
         eager = self._eager.get(author)
         if eager is None or eager not in self._links:
             self._follow(link, author)
@@ -485,9 +492,12 @@ class Replication:
         if self._links.get(link.peer) is not link:
             return False
         found = session.can_fetch(author)
-        if self._chains.is_frozen(author) or found is None or not session.can_ask:
+        if found is None or not session.can_ask:
             return False
-        if author in self._chains.sealed:
+        frozen = self._chains.is_frozen(author)
+        if frozen and not self._is_open_with(author):
+            return False
+        if frozen or author in self._chains.sealed:
             # What lies above a seal and binds nobody is refused from every peer alike.
             if author in link.tried:
                 return False

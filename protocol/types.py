@@ -48,6 +48,8 @@ class EntryType(IntEnum):
 
 TRADE_TYPES: Final = frozenset(range(EntryType.PROPOSE, EntryType.CANCEL + 1))
 """Types whose first ref is a propose (a propose is its own)."""
+FINISHING_TYPES: Final = frozenset(range(EntryType.HANDOVER, EntryType.CANCEL + 1))
+"""Types that end what was agreed: hand-over, receipt, release, cancel."""
 PLACED_TYPES: Final = frozenset({EntryType.OFFER, EntryType.REQUEST})
 """Types whose facts name the topic cell."""
 GOSSIPED_TYPES: Final = PLACED_TYPES | {EntryType.ADJUST, EntryType.CLOSE}

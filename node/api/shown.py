@@ -17,6 +17,7 @@ from passby.node.names import Names
 from passby.node.quorum import Cover
 from passby.node.rides import Ride, Rides
 from passby.node.trades import terms_in
+from passby.node.warnings import warnings_of
 from passby.protocol.codec import decode
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import LocalError, RemoteError
@@ -155,6 +156,10 @@ class Shown:
                 }
                 for fault in trade.faults
             ],
+            "warnings": [
+                {**warning, "name": self._names.of(bytes.fromhex(warning["author"]))}
+                for warning in warnings_of(self._chains, trade)
+            ],
             "your_turn": [
                 {
                     "step": step.type.name.lower(),
@@ -253,9 +258,14 @@ class Shown:
                 "at_ms": record.entry.at_ms,
                 "words": self._words(trade, record.entry),
                 "text": self._desk.words(record),
+                "after_fork": self._is_after_fork(record.entry),
             }
             for record in records
         ]
+
+    def _is_after_fork(self, entry: Entry) -> bool:
+        false_from = self._chains.false_from(entry.author)
+        return false_from is not None and entry.seq >= false_from
 
     def _words(self, trade: Trade, entry: Entry) -> str:
         name = self._names.shown(entry.author)

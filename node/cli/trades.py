@@ -288,6 +288,11 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
     if trade.get("code"):
         pairs.append(("your code", click.style(clean(trade["code"]), bold=True)))
         pairs.append(("", "say it when you have the goods in your hands, not before"))
+    for warning in trade["warnings"]:
+        liar = show.who(warning.get("name"), warning["author"])
+        told = f"{liar} is proven false from its entry {warning['false_from']} on:"
+        pairs.append(("warning", click.style(f"{told} {clean(warning['rule'])}", fg="red")))
+        pairs.append(("", "finish what was agreed, and agree to nothing more"))
     pairs += [
         ("fault", f"{clean(fault['rule'])}, by {show.short(fault['accused'])}")
         for fault in trade["faults"]
@@ -297,6 +302,7 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
         author = show.who(entry.get("author_name"), entry["author"])
         lines.append(
             f"  {show.moment(entry['at_ms'])}  {author} #{entry['seq']}  {clean(entry['words'])}"
+            + (" (after the fork)" if entry["after_fork"] else "")
             + (f": {clean(entry['text'])}" if entry.get("text") else "")
         )
     return lines
