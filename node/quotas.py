@@ -110,14 +110,15 @@ class Quotas:
 
     def _is_welcome(self, author: bytes) -> bool:
         """Tell whether a stranger's chain may begin here, or go on."""
-        if author in self._crowd or self._chains.head_seq(author):
-            return True
         now_s = trio.current_time()
         until_s = self._forgotten.get(author)
         if until_s is not None:
+            # Its chain may still be there, on its way out.
             if now_s < until_s:
                 return False
             del self._forgotten[author]
+        if self._chains.head_seq(author):
+            return True
         if now_s >= self._full_until_s or author in self._let_in:
             return True
         if not self._strangers.take(now_s):
