@@ -5,7 +5,7 @@ of its labels, at its cell in one of three grids: the farther its author would g
 the grid, so that a question looks no further around than the lots in that grid can matter.
 Everything is incremental: nothing is ever rebuilt, and a removed lot's slot is used again.
 
-What a question reads of every candidate is one row of 64 bytes, a cache line; what only the
+What a question reads of every candidate is one row of 62 bytes, within a cache line or two; what only the
 exact match reads lies apart.
 """
 
@@ -64,7 +64,6 @@ HOT: Final = np.dtype(
         ("author", np.uint32),
         ("brand", np.uint32),
         ("currency", np.uint16),
-        ("product", np.uint16),  # `product_tag` of its GTIN, 0 where it names none
         ("unit", np.uint8),
         ("condition", np.uint8),
         ("flags", np.uint8),
@@ -260,14 +259,12 @@ class Book:
         """Return what only the exact match reads of `slots`: a copy, in their order."""
         return self._cold.take(slots)
 
-    def steps(self, slots: Slots) -> NDArray[np.int64]:
-        """Return the steps of the lots at `slots`."""
-        steps: NDArray[np.int64] = self._cold["step"][slots]
-        return steps
-
-    def curve_at(self, slot: int) -> Price:
-        """Return the price of a lot whose row is flagged `CURVED`."""
-        return self._curves[slot]
+    def categories_with(self, lot: BookLot) -> list[int]:
+        """Return the numbers of the categories here that are what `lot`, of the other side, is."""
+        if self.side == Side.OFFER:
+            return self._categories_under(subtree_label(lot.category))
+        above = map(self._categories.find, ancestors(lot.category))
+        return [number for number in above if number]
 
     def id_at(self, slot: int) -> bytes:
         """Return the id of the lot at `slot`."""
@@ -279,9 +276,7 @@ class Book:
             cell, at_ms, until_ms, remaining, minimum, step, minor, per_amount,
             from_ms, window_until_ms, day_ms, gtin, _, _, _, category, radius_m, margin_s,
         ) = self._cold[slot].item()  # fmt: skip
-        *_, author_at, brand_at, currency_at, _, unit_at, condition_at, _, _ = self._hot[
-            slot
-        ].item()
+        *_, author_at, brand_at, currency_at, unit_at, condition_at, _, _ = self._hot[slot].item()
         author = self.authors.word(author_at)
         word = self._categories.word(category)
         assert author is not None
@@ -325,8 +320,8 @@ class Book:
     def _write(self, slot: int, lot: BookLot) -> None:
         price, window, place = lot.price, lot.window, unit_vector(lot.cell)
         day_ms = lot.best_before_ms if self.side == Side.OFFER else lot.needed_until_ms
-        curved = CURVED if price.knots else 0
-        if curved:
+        flags = CURVED if price.knots else 0
+        if flags:
             self._curves[slot] = price
         self._cold[slot] = (
             lot.cell, lot.at_ms, lot.until_ms, lot.remaining, lot.minimum, lot.step,
@@ -354,10 +349,9 @@ class Book:
             self.authors.hold(lot.author),
             self.brands.hold(lot.brand),
             self.currencies.hold(price.currency),
-            0 if lot.gtin is None else product_tag(lot.gtin),
             UNITS.index(lot.unit),
             CONDITION_RANK[lot.condition],
-            curved,
+            flags,
             resolution_of(lot.cell),
         )
 
@@ -416,11 +410,6 @@ def subtree_label(category: str) -> str:
 def gtin_label(gtin: str) -> str:
     """Return the label of the lots that name a product."""
     return _GTIN + gtin
-
-
-def product_tag(gtin: str) -> int:
-    """Return a number of 16 bits for `gtin`, never 0: different tags, different products."""
-    return int(gtin) % 65_521 + 1
 
 
 def _labels(lot: BookLot) -> list[str]:

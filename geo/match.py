@@ -2,8 +2,8 @@
 
 `fit` holds one offer against one request by every hard rule and returns the match or the
 rule that forbids it. `matches_for_request` and `matches_for_offer` ask the book: the sieve
-throws out what cannot fit and bounds the score of what may, `rank` gives those with the highest
-bounds their exact points, until no bound left can beat what was found, and `fit` explains them.
+throws out what plainly cannot fit, `rank` gives the rest their exact points, and `fit` explains
+the best of them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import numpy as np
 from passby.geo.book import CONDITION_RANK, WORST, Book, gtin_label, subtree_label
 from passby.geo.categories import ancestors, takes_in
 from passby.geo.cells import distance_m, spread_m
-from passby.geo.columns import Slots
 from passby.geo.lots import BookLot, Side
-from passby.geo.rank import REFUSED, UNKNOWN, Points, points
+from passby.geo.rank import REFUSED, UNKNOWN, points
 from passby.geo.score import Features, Reason, explain, score, trust_in_thousandths
 from passby.geo.sieve import sieve
 from passby.protocol.limits import DEFAULT_RADIUS_M, MATCHES_MAX
@@ -300,32 +299,19 @@ def _best(
     limit = min(limit, MATCHES_MAX)
     if limit <= 0 or lot.until_ms < now_ms:
         return []
-    found: list[tuple[int, int]] = []
-    least = 0
-    for slots, bounds in sieve(book, labels, products, lot, now_ms, trust, limit):
-        likely = slots[bounds >= least]
-        told = _points_at(book, likely, lot, now_ms, trust, substitutes)
-        kept = np.flatnonzero(told >= least)
-        found += zip(told[kept].tolist(), likely[kept].tolist(), strict=True)
-        if len(found) >= limit:
-            found.sort(reverse=True)
-            least = found[limit - 1][0]
-    best = [(-its, book.id_at(slot), slot) for its, slot in found if its >= least]
-    return [slot for *_, slot in sorted(best)[:limit]]
-
-
-def _points_at(
-    book: Book, slots: Slots, lot: BookLot, now_ms: int, trust: Trust, substitutes: Substitutes
-) -> Points:
-    """Return the points of each slot; below 0 what does not fit."""
-    if lot.gtin is None:
-        told = points(book, slots, lot, now_ms, trust)
-    else:
-        told = np.full(len(slots), UNKNOWN)
-    for at in np.flatnonzero(told == UNKNOWN).tolist():
+    slots = sieve(book, labels, lot, now_ms)
+    gained = points(book, slots, lot, products, now_ms, trust)
+    for at in np.flatnonzero(gained == UNKNOWN).tolist():
         match = _fit_at(book, int(slots[at]), lot, now_ms, trust, substitutes)
-        told[at] = match.points if isinstance(match, Match) else REFUSED
-    return told
+        gained[at] = match.points if isinstance(match, Match) else REFUSED
+    least = 0
+    if len(gained) > limit:
+        least = max(least, int(np.partition(gained, -limit)[-limit]))
+    # Equal points go by the id.
+    kept = np.flatnonzero(gained >= least)
+    best = zip((-gained[kept]).tolist(), slots[kept].tolist(), strict=True)
+    ranked = sorted((its, book.id_at(slot), slot) for its, slot in best)
+    return [slot for *_, slot in ranked[:limit]]
 
 
 def _fit_at(

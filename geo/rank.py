@@ -1,13 +1,13 @@
 """The exact points of many lots at once, from the book's columns.
 
-`match.fit` says what the rules are, for two lots; this is the same in arrays, for the few dozen
-that the sieve puts first, and agrees with it in every case. Rows that whole numbers of 64 bits
-cannot hold, and prices that change over time, are left to `fit`.
+`match.fit` says what the rules are, for two lots; this is the same in arrays, for what the sieve
+lets through, and agrees with it in every case. Rows that whole numbers of 64 bits cannot hold,
+and prices that change over time, are left to `fit`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -32,6 +32,7 @@ REFUSED: Final = -1
 """Instead of points: a hard rule forbids it."""
 UNKNOWN: Final = -2
 """Instead of points: ask `fit`."""
+_NOBODYS_BRAND: Final = 2**32 - 1
 _SPREAD_M: Final = np.array([spread_at_m(resolution) for resolution in range(16)], np.int64)
 _TOTAL_MAX: Final = 2.0**53
 """Totals up to here, times a weight, stay within 64 bits."""
@@ -42,14 +43,20 @@ Mask = NDArray[np.bool_]
 
 
 def points(
-    book: Book, slots: Slots, lot: BookLot, now_ms: int, trust: Mapping[bytes, float]
+    book: Book,
+    slots: Slots,
+    lot: BookLot,
+    products: Sequence[str],
+    now_ms: int,
+    trust: Mapping[bytes, float],
 ) -> Points:
     """Return the points of each slot as a match for `lot`, REFUSED or UNKNOWN.
 
     Args:
         book: of the other side.
-        slots: lots that `sieve` let through, of the same author, unit or product as none.
-        lot: names no product.
+        slots: lots that `sieve` let through.
+        lot: the one to find company for, open at `now_ms`.
+        products: GTINs that count as the lot's own, where it names one.
         now_ms: the moment.
         trust: in authors, 0 to 1.
     """
@@ -64,9 +71,12 @@ def points(
     total, limit = (theirs, ours) if wanting else (ours, theirs)
     spoken = hot["currency"] == book.currencies.find(lot.price.currency)
     good &= (spoken | (total == 0)) & (total <= limit) & (cold["until_ms"] >= now_ms)
-    good &= _in_time(cold, lot, now_ms)
+    suits = (hot["author"] != book.authors.find(lot.author)) & _same_product(
+        book, hot, cold, lot, products
+    )
+    suits &= _in_time(cold, lot, now_ms)
     apart_m = _apart_m(cold, lot.cell)
-    good &= apart_m <= _reach_m(hot, cold, lot)
+    suits &= apart_m <= _reach_m(hot, cold, lot)
     found = (
         WEIGHTS[Part.SURPLUS] * (limit - total) // np.maximum(limit, 1)
         + WEIGHTS[Part.DISTANCE] * DISTANCE_HALF_M // (DISTANCE_HALF_M + apart_m)
@@ -77,7 +87,25 @@ def points(
     )
     if trust:
         found += _trust_points(book, hot, trust)
-    return np.where(odd, UNKNOWN, np.where(good, found, REFUSED))
+    found[~(good & suits)] = REFUSED
+    found[odd & suits] = UNKNOWN
+    return found
+
+
+def _same_product(book: Book, hot: Rows, cold: Rows, lot: BookLot, products: Sequence[str]) -> Mask:
+    """As `match.same_product`, of lots that stand under the labels of `lot`."""
+    same: Mask = np.ones(len(hot), np.bool_)
+    if lot.brand is not None:
+        brand = book.brands.find(lot.brand)
+        same = (hot["brand"] == 0) | (hot["brand"] == (brand or _NOBODYS_BRAND))
+    if lot.gtin is None:
+        return same
+    # Under the label of a product stand lots of any category.
+    same &= np.isin(cold["category"], book.categories_with(lot))
+    named = cold["gtin"] >= 0
+    own: Mask = np.isin(cold["gtin"], [int(gtin) for gtin in products])
+    same[named] = own[named]
+    return same
 
 
 def _amounts(cold: Rows, lot: BookLot) -> tuple[Points, Mask]:
