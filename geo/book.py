@@ -5,8 +5,8 @@ of its labels, at its cell in one of three grids: the farther its author would g
 the grid, so that a question looks no further around than the lots in that grid can matter.
 Everything is incremental: nothing is ever rebuilt, and a removed lot's slot is used again.
 
-What a question reads of every candidate is one row of 62 bytes, within a cache line or two; what only the
-exact match reads lies apart.
+What a question reads of every candidate is one row of 62 bytes; what only the exact match reads
+lies apart.
 """
 
 from __future__ import annotations

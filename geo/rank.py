@@ -77,7 +77,7 @@ def points(
     suits &= _in_time(cold, lot, now_ms)
     apart_m = _apart_m(cold, lot.cell)
     suits &= apart_m <= _reach_m(hot, cold, lot)
-    found = (
+    found: Points = (
         WEIGHTS[Part.SURPLUS] * (limit - total) // np.maximum(limit, 1)
         + WEIGHTS[Part.DISTANCE] * DISTANCE_HALF_M // (DISTANCE_HALF_M + apart_m)
         + _expiry_points(cold, lot, now_ms)
