@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 import msgspec
 
@@ -51,6 +51,10 @@ from passby.protocol.stock import (
     names_reserve,
 )
 from passby.protocol.types import TRADE_TYPES, EntryType, check_form
+
+# By name: a member of an enum is looked up for longer than a link is judged.
+_OFFER: Final = EntryType.OFFER
+_STATEMENT: Final = EntryType.STATEMENT
 
 
 class View(Protocol):
@@ -175,7 +179,7 @@ class Overlay:
     def standing(self, author: bytes) -> Standing:
         """As `View.standing`; a statement in a batch not yet committed has no effect yet."""
         standing = self._base.standing(author)
-        obliged_to = self._obliged.get(author, 0)
+        obliged_to = self._obliged.get(author, 0) if self._obliged else 0
         if obliged_to <= standing.obliged_to:
             return standing
         return msgspec.structs.replace(standing, obliged_to=obliged_to)
@@ -195,10 +199,14 @@ class Overlay:
 
     def oblige(self, records: Sequence[Record]) -> None:
         """Let those of `records` be appended above a seal that stand, or that lead to such."""
+        authors = {record.entry.body.author for record in records}
+        seals = {author: self._base.standing(author).seal for author in authors}
+        if not any(seals.values()):
+            return
         for record in records:
             entry = record.entry
             author, seq = entry.author, entry.seq
-            seal = self._base.standing(author).seal
+            seal = seals[author]
             if (
                 seal is not None
                 and seq > max(seal.seq, self._obliged.get(author, 0))
@@ -273,7 +281,7 @@ def ingest(view: View, entry: Entry) -> Verdict:
     step: StockStep | None = None
     if body.stock and body.type in STOCK_TYPES:
         judged = apply(
-            view.lot_at(author, body.stock[0]) if body.type != EntryType.OFFER else None,
+            view.lot_at(author, body.stock[0]) if body.type != _OFFER else None,
             view.reserve_at(author, body.stock[2]) if names_reserve(entry) else None,
             entry,
         )
@@ -464,7 +472,7 @@ def _take(
     match verdict:
         case Append():
             overlay.append(record, verdict)
-            if record.entry.body.type == EntryType.STATEMENT:
+            if record.entry.body.type == _STATEMENT:
                 _take_statement(record, batch)
         case Duplicate():
             held = overlay.record_at(record.entry.author, record.entry.seq)

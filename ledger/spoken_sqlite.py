@@ -65,6 +65,9 @@ class Speaking:
         # What the proposes name that reserves name.
         self._look_up(ref for entry in found for ref in refs_spoken(entry))
         for author, entry in naming:
+            if entry.body.type == EntryType.RESERVE and entry.body.refs[0] not in self._held:
+                # Nearly all that bulk brings; once the propose comes, `_reserves` finds them.
+                continue
             spoken = Spoken()
             spoken.take(entry, self._held.get)
             self._add(author, entry.at_ms, spoken)

@@ -56,6 +56,7 @@ class HeldView:
 
     def __init__(self, store: ViewSource, records: Iterable[Record]) -> None:
         self._store = store
+        self._roots = store.roots
         self._authors: dict[bytes, _Author] = {}
         self._lots: dict[tuple[bytes, int], LotStock | None] = {}
         self._reserves: dict[tuple[bytes, int], Reserve | None] = {}
@@ -145,7 +146,7 @@ class HeldView:
 
     def standing(self, author: bytes) -> Standing:
         """As `View.standing`."""
-        return self._store.roots.standing(author)
+        return self._roots.standing(author)
 
     def person_of(self, author: bytes) -> bytes:
         """As `View.person_of`."""
