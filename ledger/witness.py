@@ -141,7 +141,9 @@ def witness(held: Held, request: AddCheckpoint, key: VerifierKey | None, now_s: 
     )
     note = request.signed.only_by(key).encode()
     if head.size == held.size > 0 and head.root != held.root:
-        return Forked(prove_claims(RootClaim(held.note), RootClaim(note)), reply)
+        proof = prove_claims(RootClaim(held.note), RootClaim(note))
+        told = reply if isinstance(reply, Conflict) else Refuse(reply.reason, proof)
+        return Forked(proof, told)
     if request.old != held.size:
         return reply
     if not is_consistent(held.size, head.size, held.root, head.root, request.proof):

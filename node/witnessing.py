@@ -113,7 +113,7 @@ class Witnessing:
                         return Cosigned((cosignature(new, self._key),))
                 case Forked(proof=proof, reply=reply):
                     await self._chains.accuse(proof)
-                    return reply if isinstance(reply, Conflict) else Refuse(reply.reason, proof)
+                    return reply
                 case Conflict() | Refuse():
                     return verdict
                 case _:

@@ -17,6 +17,15 @@ from passby.ledger.checkpoint import (
     parse_checkpoint,
     sign_checkpoint,
 )
+from passby.ledger.checkpoint_messages import (
+    AskKey,
+    AskNewest,
+    encode_answer,
+    encode_question,
+    parse_key_answer,
+    parse_newest_answer,
+    parse_question,
+)
 from passby.ledger.note import parse_vkey
 from passby.ledger.policy import parse_policy, satisfied
 from passby.ledger.proof import verify_proof
@@ -27,7 +36,11 @@ from passby.ledger.witness_messages import Cosigned, encode_reply, parse_request
 from passby.protocol.codec import read_uvarint
 from passby.protocol.errors import RemoteError
 from passby.protocol.keys import SigningKey
-from passby.protocol.limits import ADD_CHECKPOINT_MAX
+from passby.protocol.limits import (
+    ADD_CHECKPOINT_MAX,
+    CHECKPOINT_ANSWER_MAX,
+    CHECKPOINT_QUESTION_MAX,
+)
 
 VECTORS: dict[str, Any] = json.loads((FOLDER / "checkpoints.json").read_text(encoding="ascii"))
 NOTES = VECTORS["notes"]
@@ -89,6 +102,20 @@ def test_a_witness_answers_so() -> None:
                 answer = encode_reply(verdict)
         assert answer.hex() == case["answer"], case["name"]
         assert [held.size, held.root.hex(), held.at_s] == case["held"]
+
+
+@pytest.mark.parametrize("case", VECTORS["questions"])
+def test_questions_about_checkpoints_are_asked_and_answered_so(case: dict[str, Any]) -> None:
+    asked, answered = (bytes.fromhex(case[name]) for name in ("question", "answer"))
+    start = read_uvarint(asked, 0, CHECKPOINT_QUESTION_MAX)[1]
+    question = parse_question(asked[start:])
+    assert encode_question(question) == asked
+    body = answered[read_uvarint(answered, 0, CHECKPOINT_ANSWER_MAX)[1] :]
+    match question:
+        case AskKey():
+            assert encode_answer(parse_key_answer(body)) == answered
+        case AskNewest():
+            assert encode_answer(parse_newest_answer(body, question)) == answered
 
 
 @pytest.mark.parametrize("case", VECTORS["policies"], ids=lambda case: case["policy"][-40:])

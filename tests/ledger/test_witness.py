@@ -162,7 +162,10 @@ def test_two_trees_of_one_size_are_a_proof_against_their_author(old: int) -> Non
     held = cosigned(EMPTY, request(0, 0, 7))
     verdict = witness(held, AddCheckpoint(old, (), checkpoint(1, 7)), KEY, AT_S)
     assert isinstance(verdict, Forked)
-    assert verdict.reply == (Refuse(Reason.INCONSISTENT) if old == 7 else Conflict(7))
+    refused = Refuse(Reason.INCONSISTENT, verdict.proof)
+    assert verdict.reply == (refused if old == 7 else Conflict(7))
+    told = encode_reply(verdict.reply)
+    assert parse_reply(told[read_uvarint(told, 0, WITNESS_REPLY_MAX)[1] :]) == verdict.reply
     proven = verify_proof(verdict.proof)
     assert (proven.author, proven.seq) == (AUTHOR.public, 7)
 

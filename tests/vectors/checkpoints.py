@@ -1,4 +1,4 @@
-"""Make the vectors of checkpoints and witnesses: trees, notes, requests, policies, fork proofs."""
+"""Make the vectors of checkpoints: trees, notes, requests, questions, policies, forks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from typing import assert_never
 from tests.protocol.chains import Party
 
 from passby.ledger.checkpoint import SignedCheckpoint, WitnessKey, chain_key, sign_checkpoint
+from passby.ledger.checkpoint_messages import (
+    AskKey,
+    AskNewest,
+    Question,
+    encode_answer,
+    encode_question,
+)
 from passby.ledger.claim import LeafClaim, RootClaim
-from passby.ledger.note import Note, sign_note
+from passby.ledger.note import Note, VerifierKey, sign_note
 from passby.ledger.policy import parse_policy, satisfied
 from passby.ledger.proof import FORK_RULE, Element, Proof, ProofKind, verify_proof
 from passby.ledger.proof_bytes import encode_proof
@@ -22,6 +29,7 @@ from passby.ledger.witness import (
     Cosign,
     Forked,
     Held,
+    Reason,
     Refuse,
     cosignature,
     witness,
@@ -44,6 +52,7 @@ def checkpoints() -> Json:
         "trees": trees(),
         "notes": notes(),
         "requests": requests(),
+        "questions": questions(),
         "policies": policies(),
         "forks": forks(),
     }
@@ -152,6 +161,23 @@ def requests() -> list[Json]:
             }
         )
     return made
+
+
+def questions() -> list[Json]:
+    """Return what nodes ask each other about checkpoints, and answers."""
+    signed, key = cosigned_by(signed_at(7), 0, 1), WITNESSES[0].verifier
+    newest = AskNewest(AUTHOR.public, 5)
+    cases: list[tuple[Question, VerifierKey | SignedCheckpoint | Refuse]] = [
+        (AskKey(), key),
+        (AskKey(), Refuse(Reason.UNKNOWN)),
+        (newest, signed),
+        (newest, Refuse(Reason.UNKNOWN)),
+        (newest, Refuse(Reason.BUSY)),
+    ]
+    return [
+        {"question": encode_question(asked).hex(), "answer": encode_answer(answer).hex()}
+        for asked, answer in cases
+    ]
 
 
 def _answered(held: Held, asked: AddCheckpoint, now_s: int) -> tuple[Held, bytes]:
