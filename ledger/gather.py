@@ -10,6 +10,7 @@ from passby.ledger.bundle import About, Bundle
 from passby.ledger.proof import NO_SIGNATURE, Element, Proof
 from passby.ledger.prove import prove_evidence, prove_fault
 from passby.ledger.store import Reader
+from passby.ledger.tree import block_of
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import DamagedError, RefusedError
 from passby.protocol.keys import SIGNATURE_BYTES
@@ -72,6 +73,10 @@ def _lot_entries(reader: Reader, offer_id: bytes) -> Iterator[Entry]:
     at = lot.last_seq
     while at > offer.seq:
         record = reader.record_at(offer.author, at)
+        if record is None and block_of(at) in reader.pruned(offer.author).blocks:
+            raise RefusedError(
+                "Some of the lot's entries were pruned here.", "Their author holds them all."
+            )
         if record is None or not carries_stock(record.entry) or record.entry.body.stock[1] >= at:
             raise DamagedError(
                 "The lot's entries are not all there.", "passby doctor shows what is wrong."
@@ -94,7 +99,8 @@ def _trade_entries(reader: Reader, propose_id: bytes) -> Iterator[Entry]:
         if record is None:
             continue
         yield record.entry
-        if reader.lot(lot) is not None:
+        pruned = reader.pruned(record.entry.author).lots
+        if record.entry.seq not in pruned and reader.lot(lot) is not None:
             # Goods put back, and disputes answered, stand in adjusts that name what they answer.
             for entry in _lot_entries(reader, lot):
                 if entry.body.type == EntryType.ADJUST and ids & set(entry.body.refs[1:]):

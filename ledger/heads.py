@@ -38,3 +38,10 @@ class Bisection:
             return True
         self.same = record.entry.seq
         return self.record is not None
+
+    def pass_over(self) -> bool:
+        """Look above `ask`, which one side has pruned; False if no difference was seen yet."""
+        if self.record is None:
+            return False
+        self.same = self.ask
+        return True

@@ -214,12 +214,15 @@ class Asking:
         if not search.told(compare.record, own_id):
             del self._bisections[author]
             return False
+        self._search_on(author, search)
+        return True
+
+    def _search_on(self, author: bytes, search: Bisection) -> None:
         if (found := search.found) is not None:
             del self._bisections[author]
             self._events.append(Diverged(author, found))
         else:
             self._ask(author, search.ask, search.ask)
-        return True
 
     def consumed(self, size: int) -> None:
         """As `Session.consumed`."""
@@ -298,6 +301,10 @@ class Asking:
         asked = self._asked.pop(end.author, None)
         if asked is None or end.next_seq != asked.next_seq:
             raise RemoteError(Code.OUT_OF_ORDER, "END of what was not open")
+        search = self._bisections.get(end.author)
+        if search and not asked.stopping and not self._finishing and search.pass_over():
+            self._search_on(end.author, search)
+            return
         self._bisections.pop(end.author, None)
         self._events.append(self._ended(end.author, complete=False))
 

@@ -38,6 +38,7 @@ from passby.ledger.sync_events import (
     Stated,
     Wanted,
 )
+from passby.ledger.tree import block_of
 from passby.node.chains import Chains, Forgotten
 from passby.node.heals import Heals
 from passby.node.inlet import Inlet
@@ -454,9 +455,13 @@ class Replication:
                     session.bisect(author, seq)
             case Compare(author=author, record=record):
                 own = self._chains.reader.record_at(author, record.entry.seq)
-                if own is None:
+                own_id = own.entry.id if own is not None else b""
+                if self._is_pruned(author, record.entry.seq):
+                    # Nothing here speaks against it.
+                    own_id = record.entry.id
+                elif own is None:
                     session.stop(author)
-                session.compared(event, own.entry.id if own is not None else b"")
+                session.compared(event, own_id)
             case Diverged(record=record):
                 await self._chains.admit((record,), Check.EACH)
                 self._fetch_healed(record.entry.author)
@@ -473,6 +478,9 @@ class Replication:
                 self._fetch_healed(author)
             case _:
                 assert_never(event)
+
+    def _is_pruned(self, author: bytes, seq: int) -> bool:
+        return block_of(seq) in self._chains.reader.pruned(author).blocks
 
     def _can_fetch(self, link: _Link, author: bytes) -> None:
         if self._chains.is_frozen(author):

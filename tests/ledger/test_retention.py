@@ -27,7 +27,7 @@ from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteStore
 from passby.ledger.tree import BLOCK, root_at, rows_of
 from passby.protocol.entry import Record, parse_entry
-from passby.protocol.errors import DamagedError
+from passby.protocol.errors import DamagedError, RefusedError
 from passby.protocol.keys import SIGNATURE_BYTES, SigningKey, verify
 from passby.protocol.limits import CREDIT_MAX, RUN_MAX, SEQ_MAX
 
@@ -376,6 +376,22 @@ def test_a_lie_about_a_pruned_lot_freezes_the_liar_and_is_no_damage(store: Store
     # The entries that prove it are the author's to show.
     assert report.exit_code is AuditExit.INCOMPLETE
     assert "was pruned" in report.findings[-1].text
+
+
+def test_no_bundle_is_made_of_a_lot_some_of_which_was_pruned(store: Store) -> None:
+    ada = quiet(9)
+    lot = ada.offer(9, until_ms=PAST_MS)
+    notes(ada, BLOCK + 9)
+    ada.adjust(lot, 1)
+    notes(ada, 4 * BLOCK)
+    ada.adjust(lot, 1)
+    take(store, ada.records)
+    store.keep_checkpoint(cosigned(ada, 4 * BLOCK))
+    prune(store, ada)
+    with pytest.raises(RefusedError, match="pruned"):
+        gather(store, About.LOT, lot.entry.id)
+    gather(store, About.ENTRY, lot.entry.id)
+    assert look(store).exit_code is AuditExit.CLEAN
 
 
 # --- nothing is the worse for it -------------------------------------------------------

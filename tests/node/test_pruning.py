@@ -120,6 +120,29 @@ async def test_a_newcomer_gets_the_rest_of_a_pruned_chain_from_its_author() -> N
         assert reader.record_at(ADA.public, BLOCK + 1) is None
 
 
+@pytest.mark.parametrize("both", [False, True], ids=["one side", "both sides"])
+async def test_a_fork_within_what_was_pruned_is_still_found(*, both: bool) -> None:
+    async with street(MemoryMaker()) as here:
+        ben, dora = await holding(here, "ben"), await here.open("dora")
+        dora.participant.circle.follow([ADA.public])
+        other = ADA.fork(700)
+        while len(other.records) < len(ADA.records):
+            other.note()
+        for start in range(0, len(other.records), BLOCK):
+            await dora.participant.chains.admit(other.records[start : start + BLOCK], Check.RUNS)
+        await ben.participant.chains.prune(ADA.public, GONE)
+        if both:
+            root = root_at(rows_of([record.entry.id for record in other.records]), 1030)
+            await dora.participant.chains.keep_checkpoint(sign_checkpoint(ADA.key, 1030, root))
+            await dora.participant.chains.prune(ADA.public, GONE)
+            assert dora.participant.chains.reader.pruned(ADA.public).blocks == GONE
+        await ben.join(dora)
+        for household in (ben, dora):
+            await eventually(
+                lambda household=household: household.participant.chains.is_frozen(ADA.public)
+            )
+
+
 async def test_a_witness_that_pruned_cannot_tell_of_a_tree_within_what_went() -> None:
     async with street(MemoryMaker()) as here:
         ben = await holding(here, "ben")
