@@ -29,10 +29,10 @@ from passby.ledger.chain import (
     Head,
     Missing,
     Outcome,
-    Proof,
     Rejected,
     Verdict,
 )
+from passby.ledger.evidence import evidence_of_lie, first_valid, is_signed
 from passby.ledger.proof import survives
 from passby.ledger.prove import proof_in
 from passby.ledger.standing import Standing, is_above, stands, statement_in
@@ -420,7 +420,7 @@ def _admit_run(overlay: Overlay, run: Sequence[Record], batch: Batch) -> None:
     if not appended:
         return
     # A run that was cut short still ends, in the store, in a signature that was checked.
-    if appended[-1] is not run[-1] and not _is_signed(appended[-1]):
+    if appended[-1] is not run[-1] and not is_signed(appended[-1]):
         raise _UnvouchedError
     final = len(appended) - 1
     batch.appended.extend([Appended(record, at == final) for at, record in enumerate(appended)])
@@ -445,7 +445,7 @@ def _admit_vouched(overlay: Overlay, run: Sequence[Record], batch: Batch) -> Non
             at for at, outcome in enumerate(judged.outcomes) if isinstance(outcome, Append)
         )
         cut = sum(isinstance(outcome, Append) for outcome in judged.outcomes)
-        good = next((at for at in range(cut, 0, -1) if _is_signed(run[first + at - 1])), 0)
+        good = next((at for at in range(cut, 0, -1) if is_signed(run[first + at - 1])), 0)
         refused = judged.outcomes[first + cut :]
         evidence = judged.evidence
         trial, judged = Overlay(overlay), Batch()
@@ -491,7 +491,7 @@ def _take(
             frozen = overlay.frozen_from(record.entry.author)
             # One proof for each author is enough, but an earlier one frees fewer entries.
             if frozen is None or seq < frozen:
-                evidence = _evidence(overlay, _first_valid(run[at:]), verdict)
+                evidence = evidence_of_lie(overlay, first_valid(run[at:]), verdict)
                 batch.evidence.append(evidence)
                 overlay.freeze(evidence)
         case Missing() | Frozen():
@@ -507,52 +507,6 @@ def _take_statement(record: Record, batch: Batch) -> None:
         batch.statements.append(statement)
 
 
-def _evidence(view: View, accused: tuple[Entry, ...], verdict: Fork | Breach) -> Evidence:
-    author, seq = accused[0].author, accused[0].seq
-    match verdict:
-        case Fork():
-            held = _held_element(view, author, seq)
-            return Evidence(author, seq, Proof.FORK, "two entries at one seq", (held, accused))
-        case Breach(rule=rule, accused=seqs):
-            elements = [_up_to(view, one, accused) for one in seqs if one != seq]
-            proof = Proof.TIME if isinstance(rule, ChainRule) else Proof.STOCK
-            # A seq that is no entry's, or a pruned one's, has nothing to show.
-            shown = tuple(element for element in elements if element)
-            return Evidence(author, seq, proof, str(rule), (*shown, accused))
-        case _:
-            assert_never(verdict)
-
-
-def _up_to(view: View, seq: int, accused: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """Return the entry at `seq` of the chain that `accused` goes on, with what vouches for it."""
-    element = _held_element(view, accused[0].author, seq)
-    last = element[-1] if element else None
-    if last is None or last.id != accused[0].body.prev or verify(last.author, last.raw):
-        return element
-    # Up to the lie itself there is no valid signature: the one behind it vouches for all.
-    return (*element, *accused)
-
-
-def _held_element(view: View, author: bytes, seq: int) -> tuple[Entry, ...]:
-    return _first_valid(view.record_at(author, at) for at in range(seq, seq + RUN_MAX))
-
-
-def _first_valid(run: Iterable[Record | None]) -> tuple[Entry, ...]:
-    """Return the entries of `run` up to the first whose own signature is valid.
-
-    Relays can swap the signatures inside a run for garbage, which nobody has checked; such an
-    entry proves something only with the run that leads to a signature that holds.
-    """
-    element: list[Entry] = []
-    for record in run:
-        if record is None:
-            break
-        element.append(record.entry)
-        if _is_signed(record):
-            break
-    return tuple(element)
-
-
 def _holds(view: View, entry: Entry) -> bool:
     held = view.record_at(entry.author, entry.seq)
     return held is not None and held.entry.id == entry.id
@@ -566,7 +520,3 @@ def _check_key(view: View, entry: Entry) -> None:
 def _check_signature(entry: Entry) -> None:
     if not verify(entry.body.author, entry.raw):
         raise RemoteError(Code.BAD_SIGNATURE, "an entry not signed by its author")
-
-
-def _is_signed(record: Record) -> bool:
-    return verify(record.entry.author, record.entry.raw)

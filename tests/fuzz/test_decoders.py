@@ -8,6 +8,7 @@ changed, put in and taken out at random; and what is accepted encodes to the ver
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,7 +16,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.vectors.make import FOLDER
 
+from passby.ledger.proof_bytes import decode_proof, encode_proof
 from passby.protocol.codec import Value, decode, encode
 from passby.protocol.entry import (
     Body,
@@ -47,7 +50,7 @@ from passby.protocol.messages import (
     encode_message,
     frame,
 )
-from passby.protocol.messages_aside import Ask, Copy, Payloads, Statements
+from passby.protocol.messages_aside import Ask, Copy, Payloads, ProofPart, Statements
 from passby.protocol.payloads import (
     Adjust,
     Genesis,
@@ -185,6 +188,16 @@ def encoded_entry(value: Any) -> bytes:
     return bytes(value.raw)
 
 
+def proofs() -> tuple[bytes, ...]:
+    """Proofs of every kind, as the vectors have them."""
+    found = read("proofs") + read("checkpoints")["forks"]
+    return tuple(bytes.fromhex(case["proof"]) for case in found)
+
+
+def read(name: str) -> Any:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="ascii"))
+
+
 MESSAGES: tuple[Message, ...] = (
     Hello(b"n" * 32, 7),
     Heads((Head(ID, 1, b"12345678"), Head(ID, 2**32 - 1, b"87654321"))),
@@ -194,6 +207,7 @@ MESSAGES: tuple[Message, ...] = (
     Credit(65_536),
     Statements((b"said",)),
     Ask((ID, ID)),
+    ProofPart(b"\x01\x01whatever"),
     Payloads((Copy(ID, ID * 2, SALT + b"\x80"), Copy(ID))),
     Done(),
 )
@@ -243,6 +257,7 @@ TARGETS = [
             )
         ),
     ),
+    Target("proof", decode_proof, encode_proof, proofs()),
     Target("frames", read_frames, None, FRAMES),
     Target("judge", judged, None, tuple(bundles())),
     *(
