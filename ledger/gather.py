@@ -44,7 +44,8 @@ def gather(reader: Reader, about: About, subject: bytes) -> Bundle:
             proofs = _breaches(reader, subject)
         case _:
             assert_never(about)
-    for author in sorted(wanted):
+    # A fork that its root has healed is held against nobody.
+    for author in sorted(wanted.keys() & reader.frozen().keys()):
         proofs += [
             proof for proof in map(prove_evidence, reader.evidence(author)) if proof is not None
         ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.ledger.authors import Author, replace_stock
+from tests.ledger.people import Person
 from tests.protocol.chains import CONFIRM_BY, T0, Deal, Party
 
 from passby.ledger.bundle import (
@@ -380,3 +381,20 @@ def test_a_trades_state_moves_with_the_clock_and_its_faults_do_not() -> None:
     early, late = check_bundle(data, T0), check_bundle(data, T0 * 2)
     assert early.report.findings == late.report.findings
     assert early.report.exit_code is AuditExit.PROVEN
+
+
+def test_a_healed_fork_is_in_no_bundle() -> None:
+    person = Person("ada")
+    phone = person.device("phone")
+    kept = phone.note()
+    other = phone.fork(2)
+    other.say(201)
+    store = MemoryStore()
+    for records in (phone.records, other.records[1:]):
+        store.commit([admit(store.view(records), records, Check.EACH)], durable=False)
+    assert gather(store, About.AUTHOR, phone.public).proofs
+    assert gather(store, About.ENTRY, kept.entry.id).proofs
+    store.add_statement(person.heal(kept))
+    assert not gather(store, About.ENTRY, kept.entry.id).proofs
+    with pytest.raises(RefusedError, match="Nothing is proven"):
+        gather(store, About.AUTHOR, phone.public)
