@@ -323,6 +323,10 @@ class Session:
         """
         return None if self.theirs is Phase.OVER else self._asking.can_fetch(author)
 
+    def named_seq(self, author: bytes) -> int:
+        """Return up to which seq the peer says that it holds a chain, 0 for none."""
+        return self._their_heads.get(author, (0, b""))[0]
+
     def is_asking(self, author: bytes) -> bool:
         """Tell whether a range or a bisection of this chain is open with the peer."""
         return self._asking.is_asking(author)

@@ -102,6 +102,7 @@ class Chains:
         self._on_frozen: list[Callable[[bytes], None]] = []
         self._on_forgotten: list[Callable[[Forgotten], None]] = []
         self._on_erased: list[Callable[[Entry], None]] = []
+        self._before_appending: list[Callable[[], Awaitable[None]]] = []
 
     @property
     def author(self) -> bytes:
@@ -266,6 +267,10 @@ class Chains:
         if moved:
             _tell_all(self._on_heads, moved)
 
+    def before_appending(self, certain: Callable[[], Awaitable[None]]) -> None:
+        """Await `certain` before each own append; it raises RefusedError to forbid it."""
+        self._before_appending.append(certain)
+
     async def say(self, drafter: Drafter) -> list[Record]:
         """Append to the own chain, all or nothing, and tell; on disk when this returns.
 
@@ -275,6 +280,8 @@ class Chains:
         """
         head = self._heads.get(self._key.public)
         self.clock_guard.check(head.at_ms if head else None)
+        for certain in self._before_appending:
+            await certain()
 
         def make(view: View) -> list[Record]:
             head = view.head(self._key.public)

@@ -43,6 +43,7 @@ from passby.node.chains import Chains, Forgotten
 from passby.node.heals import Heals
 from passby.node.inlet import Inlet
 from passby.node.net import Network, PeerId, Stream
+from passby.node.own_head import OwnAsked, OwnHead
 from passby.node.refill import Asked, Refill, keep_whole
 from passby.protocol.entry import Record, read_record
 from passby.protocol.errors import DamagedError, LocalError, RemoteError
@@ -89,6 +90,7 @@ class _Link:
         self.bell = trio.Event()
         self.listed = False
         self.asked = Asked()
+        self.own = OwnAsked()
         self.heals_waiting: dict[bytes, bytes] = {}
         """Heals that the peer told of chains not held here, raw -> device."""
         self.tried: set[bytes] = set()
@@ -167,6 +169,7 @@ class Replication:
         """Author -> where its chain ended when its fork was healed: more may be there to fetch."""
         self.heals = Heals(chains, self._tell_heals)
         self._refill = Refill(chains)
+        self.own_head = OwnHead(chains, network, lambda: self._links)
         network.handle(SYNC_PROTOCOL, self._serve)
         chains.on_heads(self._heads_changed)
         chains.on_forgotten(self._forgotten)
@@ -338,6 +341,7 @@ class Replication:
         if self._links.get(link.peer) is not link:
             return
         del self._links[link.peer]
+        self.own_head.gone()
         for author in [a for a, peer in self._eager.items() if peer == link.peer]:
             del self._eager[author]
             self._find_eager(author)
@@ -437,6 +441,7 @@ class Replication:
             case Met(at_ms=at_ms):
                 self._chains.clock_guard.heard(link.peer, at_ms)
                 session.state(self.heals.known())
+                self.own_head.ask(link)
             case Stated(raws=raws):
                 await self.heals.heard(raws, link.heals_waiting)
             case Finished():
@@ -476,6 +481,8 @@ class Replication:
                 link.let_go.discard(author)
                 self._find_eager(author, besides=None if fair else link.peer)
                 self._fetch_healed(author)
+                if author == self._chains.author:
+                    self.own_head.ended(link, complete=complete)
             case _:
                 assert_never(event)
 

@@ -119,6 +119,10 @@ PAYLOADS_PER_FRAME_MAX: Final = 32
 """Payloads in one frame: half of FRAME_MAX at most."""
 PAYLOADS_STALL_S: Final = 10
 """A neighbour that leaves an ASK unanswered for so long is not asked again in the session."""
+OWN_HEAD_WAIT_S: Final = 3
+"""A neighbour that came just now is given so long to say whether it holds newer own entries."""
+OWN_HEAD_GIVEN_WITHIN_S: Final = 60
+"""A neighbour that names newer own entries and gives none for so long has none."""
 REFILL_EVERY_S: Final = 1.0
 """How often what is held is made more whole, while there is news."""
 SIGNATURES_CHECKED_PER_S: Final = 256

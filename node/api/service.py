@@ -121,8 +121,15 @@ class Service:
                 "entries_repeated": node.replication.counts.repeated,
             },
             "read_only": refusal.message if refusal else None,
-            "notes": [refusal.hint] if refusal else [],
+            "head_confirmed": node.replication.own_head.is_confirmed,
+            "notes": self._notes(refusal),
         }
+
+    def _notes(self, refusal: LocalError | None) -> list[str]:
+        notes = [refusal.hint] if refusal else []
+        if not self._node.replication.own_head.is_confirmed:
+            notes.append("No neighbour has said yet whether it holds newer entries of this device.")
+        return notes
 
     def _clock(self) -> Json:
         chains = self._node.chains

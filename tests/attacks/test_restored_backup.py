@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,15 @@ from passby.ledger.reader_sqlite import SqliteReader
 from passby.node.backup import Backup
 from passby.node.cli import run
 from passby.node.config import Config
+from passby.node.head_guard import RestoredError
 from passby.node.home import Home
-from passby.node.participant import Identity
+from passby.node.participant import NETWORK_ID, Identity
+from passby.node.replicate import SYNC_PROTOCOL
 from passby.node.storage import open_storage
 from passby.protocol.entry import Record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.keys import Certificate, root_from_words
+from passby.protocol.messages import End, Head, Heads, Hello, encode_message
 from passby.protocol.types import EntryType
 
 CONFIG = Config(name="Anna", cell="881969c9b7fffff", bootstrap=("/ip4/10.0.0.1/tcp/1/p2p/x",))
@@ -196,6 +200,86 @@ async def test_neighbours_give_the_lost_entries_back_and_the_chain_goes_on(
         await eventually(lambda: bo.has_lot(last))
         assert seq(bo, anna) == 6
         assert bo.participant.chains.reader.frozen() == {}
+
+
+# --- with the guard, as a disk or a virtual machine is set back ---------------------------------
+async def set_back(anna: Household, tmp_path: Path, *others: Household) -> list[bytes]:
+    """Let Anna's machine be set back to before its last three entries; return their lots."""
+    database, guard = tmp_path / "anna.db", tmp_path / "anna.guard"
+    await anna.list(name="Before")
+    await anna.stop()
+    keep(database, tmp_path / "old")
+    then = guard.read_bytes()
+    await anna.start()
+    await anna.join(*others)
+    after = [await anna.list(name=f"After {number}") for number in range(3)]
+    await eventually(lambda: all(other.has_lot(lot) for other in others for lot in after))
+    for one in (anna, *others):
+        await one.stop()
+    put_back(database, tmp_path / "old")
+    # In place: the file is the same one, on the same machine.
+    guard.write_bytes(then)
+    await anna.start()
+    assert seq(anna) == 2
+    return after
+
+
+async def test_a_machine_that_was_set_back_goes_on_from_what_a_neighbour_holds(
+    tmp_path: Path,
+) -> None:
+    async with street(MemoryMaker(), tmp_path) as lane:
+        anna, bo = await lane.settle("anna", "bo")
+        await set_back(anna, tmp_path, bo)
+        await bo.start()
+        await anna.join(bo)
+        # At once, before anything has come.
+        with suppress(RestoredError):
+            await anna.list(name="As if nothing had been")
+        await eventually(lambda: seq(anna) >= 5)
+        last = await anna.list(name="And on")
+        await eventually(lambda: bo.has_lot(last))
+        assert bo.participant.chains.reader.frozen() == {}
+        assert anna.participant.replication.own_head.is_confirmed
+
+
+async def test_nothing_is_appended_while_a_neighbour_names_newer_own_entries(
+    tmp_path: Path,
+) -> None:
+    async with street(MemoryMaker(), tmp_path) as lane:
+        anna, bo = await lane.settle("anna", "bo")
+        await set_back(anna, tmp_path, bo)
+        by_hand = lane.maker.node("a neighbour by hand")
+        async with by_hand.run():
+            await by_hand.connect(anna.address)
+            stream = await by_hand.open_stream(anna.network.peer_id, SYNC_PROTOCOL)
+            await stream.send_all(encode_message(Hello(NETWORK_ID)))
+            await stream.send_all(encode_message(End(anna.author, 3)))
+            own_head = anna.participant.replication.own_head
+            await eventually(lambda: own_head.is_confirmed)
+            await anna.list(name="Nobody has more")
+            head = encode_message(Heads((Head(anna.author, 9, b"12345678"),)))
+            await stream.send_all(head)
+            link = anna.participant.replication._links[by_hand.peer_id]
+            await eventually(lambda: link.session.named_seq(anna.author) == 9)
+            with pytest.raises(RestoredError, match="a neighbour holds 9"):
+                await anna.list(name="Not now")
+            assert seq(anna) == 3
+            # It has none of them, whatever it is asked for.
+            await stream.send_all(encode_message(End(anna.author, 4)) * 2)
+            await eventually(lambda: link.own.has_lied)
+            assert anna.network.peers()[by_hand.peer_id].score < 0
+            await anna.list(name="What a liar says holds nobody up")
+            await stream.reset()
+
+
+async def test_who_knows_nobody_goes_on_and_says_that_nobody_was_asked(tmp_path: Path) -> None:
+    async with street(MemoryMaker(), tmp_path) as lane:
+        anna = await lane.open("anna")
+        await anna.list()
+        assert not anna.participant.replication.own_head.is_confirmed
+        bo = await lane.open("bo")
+        await bo.join(anna)
+        await eventually(lambda: anna.participant.replication.own_head.is_confirmed)
 
 
 def seq(holder: Household, of: Household | None = None) -> int:
