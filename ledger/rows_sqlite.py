@@ -14,6 +14,11 @@ from passby.protocol.types import TRADE_TYPES, EntryType
 _CHUNKS: Final = (256, 64, 16, 4, 1)
 """Rows of one INSERT or members of one IN: few sizes, so that their statements stay prepared."""
 
+# By name: a member of an enum is looked up for longer than a row takes.
+_OFFER: Final = EntryType.OFFER
+_REQUEST: Final = EntryType.REQUEST
+_PROPOSE: Final = EntryType.PROPOSE
+
 
 class Table:
     """Rows for one table, one flat list of values, written by as few statements as may be."""
@@ -63,14 +68,15 @@ HEADS: Final = Table(
 
 def chunked(members: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """Cut `members` into chunks of the sizes in _CHUNKS, the last one filled by repeating."""
-    start, most = 0, _CHUNKS[0]
+    start = 0
     while (left := len(members) - start) > 0:
-        chunk = members[start : start + most]
-        if left < most:
-            size = next(size for size in reversed(_CHUNKS) if size >= left)
-            chunk = [*chunk, *[chunk[-1]] * (size - left)]
-        yield chunk
-        start += most
+        # Where more than half would be repeated, two statements cost less than one.
+        size = next((size for size in reversed(_CHUNKS) if left <= size <= 2 * left), None)
+        if size is None:
+            size = next(size for size in _CHUNKS if size <= left)
+        chunk = members[start : start + size]
+        yield [*chunk, *[chunk[-1]] * (size - len(chunk))]
+        start += size
 
 
 class Folds:
@@ -88,12 +94,12 @@ class Folds:
         body = entry.body
         kind = body.type
         if kind in TRADE_TYPES:
-            if kind == EntryType.PROPOSE:
+            if kind == _PROPOSE:
                 self._proposes += (place, body.at_ms)
             self._trades += (id8(trade_of(entry)), place)
-        elif kind == EntryType.OFFER:
+        elif kind == _OFFER:
             self._last_days[place] = until_ms(entry)
-        elif kind == EntryType.REQUEST:
+        elif kind == _REQUEST:
             self._requests += (place, until_ms(entry))
         elif kind == EntryType.VOUCH:
             self._vouches += (place, *body.facts)
