@@ -119,10 +119,11 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
             keep_ms=config.retention_days * DAY_MS,
         )
         participant.witnessing.is_on = config.witness
+        rides = Rides(home.rides_path, participant.market, key.public, machine_clock)
+        rides.on_stop(participant.tell_of_stop)
+        rides.planned()  # a file that cannot be read is told of before anything starts
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop)
-            rides = Rides(home.rides_path, participant.market, key.public, machine_clock)
-            rides.on_stop(participant.tell_of_stop)
             nursery.start_soon(rides.run)
             await nursery.start(participant.run)
             for address in (*config.bootstrap, *join):

@@ -1,13 +1,15 @@
-"""Own ways of the next hours, and what lies beside them. Nothing of a way leaves this node.
+"""Own ways of the next hours, planned or habitual, and what lies beside them.
 
-A ride is matched here, against the cells that lots publish. All that neighbours can learn is
-that this node listens to the topics which the way passes through, as any node there does.
+Nothing of a way leaves this node. A ride is matched here, against the cells that lots publish.
+All that neighbours can learn is that this node listens to the topics which the way passes
+through, as any node there does.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,6 +20,7 @@ from msgspec import Meta
 
 from passby.geo.book import EVERYTHING, subtree_label
 from passby.geo.categories import takes_in
+from passby.geo.commute import Commute, learn
 from passby.geo.corridor import (
     CIRCUITY,
     LIKELY,
@@ -36,6 +39,7 @@ from passby.node.market import Market
 from passby.node.private import PrivateFile
 from passby.protocol.errors import RefusedError, UsageError
 from passby.protocol.limits import (
+    COMMUTES_MAX,
     EXPIRE_EVERY_S,
     RIDE_DETOUR_MAX_S,
     RIDE_LOTS_MAX,
@@ -50,6 +54,9 @@ _LOOK_RESOLUTION: Final = 7
 """A way is looked along in steps of such cells, some 2.4 km wide."""
 _LOOK_SPREAD_M: Final = 1_500
 """How far from the middle of such a cell the way in it may be."""
+
+_MINUTE_MS: Final = 60_000
+_DAY_MS: Final = 24 * 3_600_000
 
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
@@ -87,7 +94,7 @@ class Ride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     vehicle: Vehicle = Vehicle.CAR
     limit_s: Annotated[int, Meta(ge=0, le=RIDE_DETOUR_MAX_S)] = 300
     category: Annotated[str, Meta(max_length=120)] | None = None
-    id: Annotated[str, Meta(max_length=8)] = ""
+    id: Annotated[str, Meta(max_length=12)] = ""
 
     def way(self) -> Way:
         """Return its points and times.
@@ -111,6 +118,13 @@ class Stop(msgspec.Struct, frozen=True):
     meeting: Meeting
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """What is kept of own ways: rides to come, and habits."""
+
+    rides: tuple[Ride, ...] = ()
+    commutes: tuple[Commute, ...] = ()
+
+
 class Rides:
     """The rides that are planned or under way, and the stops beside them.
 
@@ -119,10 +133,14 @@ class Rides:
         market: whose offers are looked at.
         me: this device's key; its own lots are no stop.
         clock: for what is over.
+        zone: the person's, for habits; None for the machine's.
     """
 
-    def __init__(self, path: Path | None, market: Market, me: bytes, clock: Clock) -> None:
-        self._file: PrivateFile[tuple[Ride, ...]] = PrivateFile(path, tuple[Ride, ...], ())
+    def __init__(
+        self, path: Path | None, market: Market, me: bytes, clock: Clock, zone: tzinfo | None = None
+    ) -> None:
+        self._file = PrivateFile(path, Kept, Kept())
+        self._zone = zone
         self._market = market
         self._me = me
         self._clock = clock
@@ -155,7 +173,9 @@ class Rides:
             ConfigError: their file cannot be read.
         """
         now_ms = self._clock()
-        held = [ride for ride in self._file.read() if self.times_ms(ride)[1] >= now_ms]
+        kept = self._file.read()
+        rides = (*kept.rides, *self._habitual(kept.commutes, now_ms))
+        held = [ride for ride in rides if self.times_ms(ride)[1] >= now_ms]
         return sorted(held, key=lambda ride: (self.times_ms(ride), ride.id))
 
     def add(self, ride: Ride) -> Ride:
@@ -169,12 +189,12 @@ class Rides:
         named = msgspec.structs.replace(ride, id=secrets.token_hex(4))
         if self.times_ms(named)[1] < self._clock():
             raise UsageError("This ride is over already.", "Give its time with --at.")
-        held = self.planned()
-        if len(held) >= RIDES_MAX:
+        kept = self._own()
+        if len(kept.rides) >= RIDES_MAX:
             raise RefusedError(
                 f"{RIDES_MAX} rides are planned already.", "End one: `passby ride --stop ID`."
             )
-        self._file.write((*held, named))
+        self._file.write(msgspec.structs.replace(kept, rides=(*kept.rides, named)))
         self._look_at_topics()
         return named
 
@@ -184,16 +204,32 @@ class Rides:
         Raises:
             RefusedError: there is none, or several.
         """
-        held = self.planned()
-        found = [ride for ride in held if ride_id and ride.id.startswith(ride_id)]
+        kept = self._own()
+        found = [ride for ride in kept.rides if ride_id and ride.id.startswith(ride_id)]
         if len(found) != 1:
             raise RefusedError(
                 f"{len(found) or 'No'} rides have an id that begins with “{ride_id[:20]}”.",
                 "`passby ride` lists them.",
             )
-        self._file.write(tuple(ride for ride in held if ride is not found[0]))
+        left = tuple(ride for ride in kept.rides if ride is not found[0])
+        self._file.write(msgspec.structs.replace(kept, rides=left))
         self._look_at_topics()
         return found[0]
+
+    def learn(self, trips: Sequence[Sequence[Fix]]) -> Sequence[Commute]:
+        """Learn habits from recorded trips, instead of those learnt before; returns them.
+
+        Raises:
+            LocalError: the disk.
+        """
+        found = tuple(learn(trips, self._local)[:COMMUTES_MAX])
+        self._file.write(msgspec.structs.replace(self._own(), commutes=found))
+        self._look_at_topics()
+        return found
+
+    def commutes(self) -> Sequence[Commute]:
+        """Return the habits that were learnt."""
+        return self._file.read().commutes
 
     def stops(self, ride: Ride, limit: int) -> list[Stop]:
         """Return the stops beside the ride's way, the least detour first.
@@ -222,6 +258,30 @@ class Rides:
         return int(at_ms[0]), int(at_ms[-1])
 
     # --- within --------------------------------------------------------------------------
+
+    def _own(self) -> Kept:
+        """Return what is kept, without rides that are over."""
+        kept, now_ms = self._file.read(), self._clock()
+        rides = tuple(ride for ride in kept.rides if self.times_ms(ride)[1] >= now_ms)
+        return msgspec.structs.replace(kept, rides=rides)
+
+    def _local(self, at_ms: int) -> tuple[int, int]:
+        at = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(self._zone)
+        return at.weekday(), at.hour * 60 + at.minute
+
+    def _habitual(self, commutes: Sequence[Commute], now_ms: int) -> Iterator[Ride]:
+        """Yield the rides that habits make likely: those of today and tomorrow."""
+        for day in (0, 1):
+            weekday, minute = self._local(now_ms + day * _DAY_MS)
+            midnight_ms = now_ms + day * _DAY_MS - minute * _MINUTE_MS - now_ms % _MINUTE_MS
+            for number, commute in enumerate(commutes):
+                if weekday not in commute.weekdays:
+                    continue
+                depart_ms = midnight_ms + commute.minute * _MINUTE_MS
+                later_ms = depart_ms - commute.track[0][2]
+                track = tuple((lat, lon, at_ms + later_ms) for lat, lon, at_ms in commute.track)
+                # Named by its day too: the way is remembered by its name.
+                yield Ride(track=track, id=f"c{number}-{depart_ms // _DAY_MS % 100_000}")
 
     def _heard_lot(self, lot: BookLot) -> None:
         if lot.id not in self._market.offers or not self._on_stop:

@@ -340,6 +340,10 @@ WAY_FIXES_MAX: Final = 16_384
 """Fixes of a track that is read: half a day at one each three seconds."""
 RIDES_MAX: Final = 32
 """Rides planned at once; each new lot is held against every one."""
+COMMUTES_MAX: Final = 16
+"""Habits learnt from own tracks, those of the most trips."""
+TRIPS_MAX: Final = 10_000
+"""Trips from which habits are learnt: each is held against every habit found so far."""
 RIDE_PLACES_MAX: Final = 16
 """Places that a ride leads by."""
 RIDE_DETOUR_MAX_S: Final = 2 * 3600

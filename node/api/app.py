@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -15,9 +16,9 @@ from starlette.routing import Route
 
 from passby.geo.lots import Side
 from passby.node.api.service import Service
-from passby.node.rides import Ride
+from passby.node.rides import Latitude, Longitude, Ride
 from passby.protocol.errors import Exit, LocalError, UsageError
-from passby.protocol.limits import API_BODY_MAX, API_LIST_MAX
+from passby.protocol.limits import API_BODY_MAX, API_LIST_MAX, TRIPS_MAX
 from passby.protocol.units import Unit
 
 _encode = msgspec.json.Encoder().encode
@@ -132,6 +133,10 @@ class _ProposeBody(msgspec.Struct, forbid_unknown_fields=True):
     text: str | None = None
 
 
+class _Trips(msgspec.Struct, forbid_unknown_fields=True):
+    trips: Annotated[list[list[tuple[Latitude, Longitude, int]]], Meta(max_length=TRIPS_MAX)]
+
+
 class _StepBody(msgspec.Struct, forbid_unknown_fields=True):
     code: str | None = None
     amount: int | None = None
@@ -162,6 +167,8 @@ class _Handlers:
             ("GET", "/v1/rides", self.rides),
             ("POST", "/v1/rides", self.add_ride),
             ("POST", "/v1/rides/{id}/stop", self.stop_ride),
+            ("GET", "/v1/commutes", self.commutes),
+            ("POST", "/v1/commutes", self.learn),
             ("POST", "/v1/trades", self.propose),
             ("GET", "/v1/trades", self.trades),
             ("GET", "/v1/trades/{id}", self.trade),
@@ -247,6 +254,13 @@ class _Handlers:
 
     async def stop_ride(self, request: Request) -> Response:
         return _json(self._service.stop_ride(request.path_params["id"]))
+
+    async def commutes(self, _request: Request) -> Response:
+        return _json({"commutes": self._service.commutes()})
+
+    async def learn(self, request: Request) -> Response:
+        body = await _body(request, _Trips)
+        return _json({"commutes": self._service.learn(body.trips)})
 
     async def propose(self, request: Request) -> Response:
         body = await _body(request, _ProposeBody)

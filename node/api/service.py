@@ -13,10 +13,11 @@ import trio
 
 from passby.geo.categories import parse_category
 from passby.geo.cells import cell_text
+from passby.geo.corridor import Fix
 from passby.geo.lots import Side
 from passby.ledger.draft import Draft
 from passby.node.api.people import People
-from passby.node.api.shown import Json, Shown
+from passby.node.api.shown import Json, Shown, shown_commute
 from passby.node.api.witnesses import Witnesses
 from passby.node.events import Event
 from passby.node.listing import draft_of, read_listed
@@ -315,6 +316,18 @@ class Service:
         if ride.category is not None:
             ride = msgspec.structs.replace(ride, category=parse_category(ride.category))
         return self._shown.ride(self._rides.add(ride), self._rides, API_LIST_MAX)
+
+    def commutes(self) -> list[Json]:
+        """Return the habits learnt from own tracks."""
+        return [shown_commute(commute) for commute in self._rides.commutes()]
+
+    def learn(self, trips: Sequence[Sequence[Fix]]) -> list[Json]:
+        """Learn habits from recorded trips, instead of those learnt before.
+
+        Raises:
+            LocalError: the disk.
+        """
+        return [shown_commute(commute) for commute in self._rides.learn(trips)]
 
     def stop_ride(self, ride_id: str) -> Json:
         """Forget a ride.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from passby.geo.cells import cell_text, distance_m
+from passby.geo.commute import Commute
 from passby.geo.lots import BookLot, Side
 from passby.geo.match import Match
 from passby.ledger.policy import readable
@@ -370,3 +371,14 @@ def _payload(record: Record) -> Any:
         return decode(record.payload, PAYLOAD_MAX)
     except RemoteError:
         return None
+
+
+def shown_commute(commute: Commute) -> Json:
+    """Return a habit without its track."""
+    return {
+        "weekdays": list(commute.weekdays),
+        "minute": commute.minute,
+        "trips": commute.trips,
+        "from": list(commute.track[0][:2]),
+        "to": list(commute.track[-1][:2]),
+    }

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, str]] = {
     "book": "market",
     "matches": "market",
     "ride": "riding",
+    "commute": "riding",
     "propose": "trades",
     "accept": "trades",
     "handover": "trades",

@@ -1,8 +1,9 @@
-"""ride: own ways, and what lies beside them."""
+"""ride and commute: own ways, and what lies beside them."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import time
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from passby.node.cli.typed import local_zone
 from passby.protocol.errors import UsageError
 
 VEHICLES = ("foot", "bicycle", "car")
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @command(
@@ -113,27 +115,66 @@ def _place(session: Session, text: str) -> list[float]:
     return [latitude, longitude]
 
 
+@command("commute", "passby commute --learn tracks.csv", "passby commute")
+@click.option(
+    "--learn",
+    "track",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Recorded trips: CSV with trip, lat, lon and time, also gzipped.",
+)
+@click.option("--forget", is_flag=True, help="Forget all habits.")
+def commute_command(session: Session, *, track: Path | None, forget: bool) -> None:
+    """Show the ways you make again and again. They become rides; nobody hears of them."""
+    if track is not None or forget:
+        trips = list(_trips(track).values()) if track is not None else []
+        answer = session.post("/v1/commutes", {"trips": trips})
+    else:
+        answer = session.get("/v1/commutes")
+    session.out(answer, lambda: _commute_lines(session, answer["commutes"]))
+
+
+def _commute_lines(session: Session, commutes: list[dict[str, Any]]) -> list[str]:
+    if not commutes:
+        return [f"No habits are known: {session.line('commute --learn tracks.csv')}"]
+    rows = [
+        [
+            f"{commute['minute'] // 60:02}:{commute['minute'] % 60:02}",
+            " ".join(_DAYS[day] for day in commute["weekdays"]),
+            str(commute["trips"]),
+            ",".join(f"{degrees:.3f}" for degrees in commute["from"]),
+            ",".join(f"{degrees:.3f}" for degrees in commute["to"]),
+        ]
+        for commute in commutes
+    ]
+    return show.table(["at", "on", ">trips", "from", "to"], rows)
+
+
 def _fixes(path: Path) -> list[list[float | int]]:
-    """Return the fixes of a CSV file with lat, lon and time (ISO 8601) in its head.
+    """Return all fixes of a track; see `_trips`."""
+    return [fix for trip in _trips(path).values() for fix in trip]
+
+
+def _trips(path: Path) -> dict[str, list[list[float | int]]]:
+    """Return the fixes of each trip of a CSV file with lat, lon, time (ISO 8601), maybe trip.
 
     Raises:
         UsageError: another sort of file.
     """
+    found: dict[str, list[list[float | int]]] = {}
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            return [
-                [
-                    float(row["lat"]),
-                    float(row["lon"]),
-                    int(datetime.fromisoformat(row["time"]).timestamp() * 1000),
-                ]
-                for row in csv.DictReader(lines)
-            ]
-    except (KeyError, ValueError, TypeError, csv.Error, OSError) as error:
+        with opened(path, "rt", newline="", encoding="utf-8") as lines:
+            for row in csv.DictReader(lines):
+                at_ms = int(datetime.fromisoformat(row["time"]).timestamp() * 1000)
+                fix = [float(row["lat"]), float(row["lon"]), at_ms]
+                found.setdefault(row.get("trip") or "", []).append(fix)
+    except (KeyError, ValueError, TypeError, csv.Error, OSError, EOFError) as error:
         raise UsageError(
             f"{path} is no track: {error}.",
             "A track is CSV with the columns lat, lon and time (2026-11-22T17:40:00+01:00).",
         ) from error
+    return found
 
 
 def _ride_lines(session: Session, rides: list[dict[str, Any]]) -> list[str]:

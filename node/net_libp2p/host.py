@@ -100,7 +100,10 @@ class Libp2pNetwork:
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             try:
-                await nursery.start(self._hold)
+                # Cancelled in the middle of it, trio would wait for the start, and the start for
+                # the event below, for ever.
+                with trio.CancelScope(shield=True):
+                    await nursery.start(self._hold)
                 failure = self._not_listening()
                 if failure is None:
                     self._nursery = nursery

@@ -17,8 +17,8 @@ from passby.node.cli.frame import Command, Group
 DOCS = Path(__file__).parents[2] / "docs" / "COMMANDS.md"
 WANTED = (
     "init up down status id peers join invite vouch doctor config device backup restore offer "
-    "request give import book matches ride propose accept handover receive cancel trade witness "
-    "policy ledger audit erase proof bench demo version"
+    "request give import book matches ride commute propose accept handover receive cancel trade "
+    "witness policy ledger audit erase proof bench demo version"
 )
 
 

@@ -55,6 +55,22 @@ def test_a_process_with_the_network_says_nothing_of_its_own_and_exits_zero() -> 
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize("steps", [0, 1, 3, 10])
+async def test_a_network_that_is_left_while_it_starts_is_left(steps: int) -> None:
+    network = Libp2pNetwork(bytes([3]) * 32, ["/ip4/127.0.0.1/tcp/0"])
+
+    async def run() -> None:
+        async with network.run():
+            await trio.sleep_forever()
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+
 def test_a_seed_gives_always_the_same_peer_id() -> None:
     ids = {Libp2pNetwork(bytes(32), []).peer_id for _ in range(2)}
     assert ids == {"12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ class Passer:
             bytes,
         )
         # Own lots are no stop, so the rides are somebody else's.
-        self.rides = Rides(path, self.participant.market, bytes(32), self.clock)
+        self.rides = Rides(path, self.participant.market, bytes(32), self.clock, UTC)
 
     async def lists(
         self, place: tuple[float, float], window: Window | None = None, category: str = "food/eggs"
@@ -185,3 +186,28 @@ async def test_a_recorded_way_is_as_good_as_a_planned_one() -> None:
     track = tuple((*aside(at), EPOCH_MS + HOUR_MS + at * 120) for at in range(0, 6_001, 100))
     ride = passer.rides.add(Ride(track=track))
     assert [stop.lot.id for stop in passer.rides.stops(ride, 10)] == [lot]
+
+
+async def test_a_habit_is_a_ride_on_its_days_and_outlives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "rides.json"
+    passer = Passer(path)
+    lot = await passer.lists(aside(3_000, 100))
+    week_ms = 7 * 24 * HOUR_MS
+    trips = [
+        [
+            (*aside(at), EPOCH_MS + HOUR_MS - week * week_ms + at * 120)
+            for at in range(0, 6_001, 100)
+        ]
+        for week in (1, 2, 3)
+    ]
+    (commute,) = passer.rides.learn(trips)
+    assert commute.trips == 3
+    (ride,) = passer.rides.planned()
+    assert passer.rides.times_ms(ride)[0] == EPOCH_MS + HOUR_MS
+    assert [stop.lot.id for stop in passer.rides.stops(ride, 10)] == [lot]
+    again = Passer(path)
+    assert again.rides.commutes() == (commute,)
+    again.now_ms += 3 * 24 * HOUR_MS
+    assert again.rides.planned() == []
+    again.rides.learn([])
+    assert again.rides.commutes() == ()
