@@ -39,6 +39,7 @@ from passby.protocol.entry import Record
 from passby.protocol.errors import Exit, LocalError, PassbyError, RemoteError
 from passby.protocol.limits import (
     ADD_TRIES_MAX,
+    ASK_WITHIN_S,
     CHECKPOINT_ANSWER_MAX,
     QUORUM_CHAINS_MAX,
     QUORUM_RETRY_FIRST_S,
@@ -159,11 +160,12 @@ class Quorum:
         covered = True
         for leg in trade.legs:
             place = _reserve(leg)
-            if place is None or self._cover(*place).reached:
+            if place is not None and self._cover(*place).reached:
                 continue
             covered = False
-            author, seq, _ = place
-            self._want(author, seq)
+            if place is not None:
+                author, seq, _ = place
+                self._want(author, seq)
         return covered
 
     def cover(self, trade: Trade) -> Cover | None:
@@ -471,9 +473,14 @@ class Quorum:
             return known.key
         for gone in [other for other in self._known if other not in here]:
             del self._known[gone]
-        # Whoever does not answer is not asked again at once.
-        self._known[peer] = _Known(None, now_s, now_s + WITNESS_KNOWN_S)
-        answer = parse_key_answer(await self._ask(peer, AskKey()))
+        try:
+            answer = parse_key_answer(await self._ask(peer, AskKey()))
+        except RemoteError:
+            # Who is silent would hold up every round; who just went away may be back.
+            silent = trio.current_time() - now_s >= ASK_WITHIN_S
+            good_s = WITNESS_KNOWN_S if silent else QUORUM_RETRY_MAX_S
+            self._known[peer] = _Known(None, now_s, now_s + good_s)
+            raise
         if isinstance(answer, Refuse):
             self._known[peer] = _Known(None, now_s, now_s + QUORUM_RETRY_MAX_S)
             return None

@@ -135,6 +135,17 @@ async def test_a_neighbour_gives_the_checkpoint_of_a_lister_that_is_asleep(lane:
     await eventually(lambda: ben.trade(trade).confirm)
 
 
+async def test_witnesses_that_were_not_needed_once_are_asked_the_next_time(lane: Street) -> None:
+    ann, ida, ben, *witnesses = await lane.settle("ann", "ida", "ben", "carl", "dora", "emil")
+    ben.policy = policy(1, *witnesses)
+    trade = await reserved(ann, ben)
+    await ben.sees(trade, State.CONFIRMED)
+    ben.policy = policy(3, *witnesses)
+    trade = await reserved(ida, ben)
+    await ben.sees(trade, State.CONFIRMED)
+    assert len(cover(ben, trade).cosigned) == 3
+
+
 async def test_a_policy_that_cannot_be_read_confirms_nothing(lane: Street) -> None:
     ann, ben, carl = await lane.settle("ann", "ben", "carl")
 
