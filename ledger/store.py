@@ -15,12 +15,12 @@ import msgspec
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.checkpoint import SignedCheckpoint, merged
 from passby.ledger.ingest import Batch, View
-from passby.ledger.standing import Device, Roots
+from passby.ledger.standing import Device, Roots, statement_in
 from passby.ledger.tree import Rows
 from passby.ledger.witness import Held
 from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Entry, Record, payload_hash
 from passby.protocol.errors import Code, RemoteError, UsageError
-from passby.protocol.limits import RUN_MAX, SAME_NAME_SHOWN, STATEMENTS_MAX
+from passby.protocol.limits import RUN_MAX, SAME_NAME_SHOWN, SEQ_MAX, STATEMENTS_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_stock
 
@@ -409,6 +409,16 @@ def id8(entry_id: bytes) -> int:
     Ids that share their first hex digit keep their order.
     """
     return int.from_bytes(entry_id[:8], "big", signed=True)
+
+
+def carried_statements(reader: Reader) -> list[Statement]:
+    """Return the root statements that the chains held carry."""
+    return [
+        statement
+        for author, head in reader.heads()
+        for record in reader.log(author, head.seq + 1, SEQ_MAX)
+        if (statement := statement_in(record)) is not None
+    ]
 
 
 def until_ms(entry: Entry) -> int:

@@ -30,6 +30,7 @@ from passby.ledger.store import (
     Pruned,
     Stored,
     bounded_run,
+    carried_statements,
     checked_payload,
     concerned,
     cut_behind,
@@ -327,6 +328,10 @@ class MemoryStore:
     def rebuild(self) -> None:
         """As `Store.rebuild`."""
         self._refold()
+        for statement in carried_statements(self):
+            self._roots.add(statement)
+        for device in {statement.device for statement in self._roots.about(None)}:
+            self._settle(device)
         self._spoken = SpokenCells(self._entry)
         for author in self._chains:
             for record in self._held(author):

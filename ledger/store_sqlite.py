@@ -21,6 +21,7 @@ from passby.ledger.standing import Roots, statement_in
 from passby.ledger.store import (
     ABANDONED,
     Freed,
+    carried_statements,
     checked_payload,
     concerned,
     cut_behind,
@@ -532,6 +533,15 @@ class SqliteStore(SqliteReader):
             self._db.execute("DELETE FROM blocks WHERE NOT pruned")
             for number, author in self._all("SELECT number, key FROM authors ORDER BY number"):
                 self._rebuild_chain(number, author)
+            self._restate()
+
+    def _restate(self) -> None:
+        """Take the statements that chains carry again, and let all have their effect anew."""
+        for statement in carried_statements(self):
+            self._write_statement(statement)
+        self._roots = None
+        for device in {statement.device for statement in self.roots.about(None)}:
+            self._settle(device)
 
     def _rebuild_chain(self, number: int, author: bytes) -> None:
         last_days: dict[int, int] = {}

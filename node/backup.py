@@ -2,11 +2,13 @@
 
     backup = "passby backup 1" and a line feed ‖ sealed box to the person's root of a msgpack map:
              config text, root b32, device b32, certificate, certificate_salt b16,
-             peers [text], made_at_ms, chains: uvarint-length-prefixed runs of records
+             peers [text], made_at_ms, boxes [b32], chains: uvarint-length-prefixed runs of records
 
 A restore is a new device. Two devices that sign with one key fork its chain, which is how
 people lost theirs elsewhere; so a backup holds neither the ledger key nor the transport key
-nor the head guard, and the old chain comes back as anybody's chain would.
+nor the head guard, and the old chain comes back as anybody's chain would. The seeds of its box
+keys are there, to read what was sealed to it; the new device takes a box key of its own, since
+the old one may be in a thief's hands.
 
 The box is sealed to the root, whose public key every device knows: making a backup asks for
 nothing, opening it takes the 24 words.
@@ -32,7 +34,7 @@ from passby.protocol.codec import decode, encode, encode_uvarint, read_uvarint
 from passby.protocol.entry import encode_record, read_records
 from passby.protocol.errors import DamagedError, Exit, LocalError, RemoteError, UsageError
 from passby.protocol.keys import Certificate, SigningKey
-from passby.protocol.limits import BACKUP_MAX, FRAME_MAX, RUN_MAX, SEQ_MAX
+from passby.protocol.limits import BACKUP_MAX, FORMER_BOXES_MAX, FRAME_MAX, RUN_MAX, SEQ_MAX
 
 MAGIC: Final = b"passby backup 1\n"
 
@@ -49,6 +51,8 @@ class Backup:
     peers: tuple[str, ...]
     made_at_ms: int
     chains: tuple[bytes, ...]
+    boxes: tuple[bytes, ...] = ()
+    """Seeds of the keys to which others sealed words for the device and those before it."""
 
     @classmethod
     def of(cls, home: Home, peers: Sequence[str], now_ms: int) -> Self:
@@ -82,6 +86,7 @@ class Backup:
             tuple(peers)[:BOOTSTRAP_MAX],
             now_ms,
             chains,
+            (home.box_seed, *home.former_box_seeds)[:FORMER_BOXES_MAX],
         )
 
     def seal(self) -> bytes:
@@ -99,6 +104,7 @@ class Backup:
                 "certificate_salt": self.certificate_salt,
                 "peers": list(self.peers),
                 "made_at_ms": self.made_at_ms,
+                "boxes": list(self.boxes),
                 "chains": b"".join(encode_uvarint(len(run)) + run for run in self.chains),
             }
         )
@@ -137,7 +143,9 @@ class Backup:
                     "peers": list(peers),
                     "made_at_ms": int(made_at_ms),
                     "chains": bytes(chains),
+                    **rest,
                 } if own == root.public and all(isinstance(peer, str) for peer in peers):
+                    boxes = rest.get("boxes", [])
                     return cls(
                         parse(config, "the backup's configuration"),
                         own,
@@ -147,6 +155,10 @@ class Backup:
                         tuple(str(peer) for peer in peers),
                         made_at_ms,
                         tuple(_split(chains)),
+                        # Those made before words were sealed have none.
+                        tuple(one for one in boxes if isinstance(one, bytes))
+                        if isinstance(boxes, list)
+                        else (),
                     )
                 case _:
                     raise DamagedError("This backup is not one of its root.", "Try another copy.")
@@ -166,6 +178,7 @@ class Backup:
         fields = {name: getattr(self.config, name) for name in self.config.__struct_fields__}
         config = Config(**fields | {"bootstrap": tuple(known)[:BOOTSTRAP_MAX]})
         home = Home.create_for(path, config, root, now_ms=now_ms)
+        home.keep_former_box_seeds(self.boxes)
         store = SqliteStore(home.database_path)
         try:
             return home, take_in(store, self.chains)

@@ -140,6 +140,10 @@ class Chains:
         """Return the seq from which the author is proven false, None for the others."""
         return self._frozen.get(author)
 
+    def frozen_from(self, author: bytes) -> int | None:
+        """Return the seq from which the author is proven false, None for the others."""
+        return self._frozen.get(author)
+
     def is_closed(self, author: bytes) -> bool:
         """Tell whether the author's lots are closed to new trades: it is frozen, or sealed."""
         return author in self._frozen or author in self._sealed

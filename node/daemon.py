@@ -106,6 +106,7 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
             home.is_trip,
             home.box_seed,
             guard.seed,
+            home.former_box_seeds,
         )
         participant = Participant(
             identity,

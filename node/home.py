@@ -6,6 +6,7 @@
         ledger.key       0600, the seed of the device's chain, hex
         transport.key    0600, the seed of the device's name on the network, hex
         box.key          0600, the seed of the key to which others seal words, hex
+        former-boxes     0600, those of devices before this one, if a backup brought them
         witness.key      0600, the seed of the key that cosigns checkpoints, hex
       certificate        salt[16] and the person root's word for the ledger key
       person             0600, that root's public key, hex, where its word is still awaited
@@ -37,7 +38,7 @@ from passby.node.private import replace_private, write_private
 from passby.protocol.errors import ConfigError, DamagedError, LocalError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from passby.node.config import Config
     from passby.protocol.keys import Certificate, SigningKey
@@ -328,6 +329,39 @@ class Home:
         """
         path = self.path / "keys" / "box.key"
         return _read_private_seed(path) if _exists(path) else _new_seed(path)
+
+    @property
+    def former_box_seeds(self) -> tuple[bytes, ...]:
+        """Those of former devices of the person, as far as a backup brought them.
+
+        Raises:
+            DamagedError: the file is not what was written.
+        """
+        path = self.path / "keys" / "former-boxes"
+        if not _exists(path):
+            return ()
+        _check_private(path)
+        try:
+            seeds = tuple(bytes.fromhex(line) for line in _read(path).decode("ascii").split())
+        except ValueError:
+            seeds = (b"",)
+        if any(len(seed) != SEED_BYTES for seed in seeds):
+            raise DamagedError(f"{path} does not hold keys.", _FROM_BACKUP)
+        return seeds
+
+    def keep_former_box_seeds(self, seeds: Sequence[bytes]) -> None:
+        """Keep the box keys of former devices, to read what was sealed to them.
+
+        Raises:
+            LocalError: they cannot be written.
+        """
+        path = self.path / "keys" / "former-boxes"
+        if not seeds:
+            return
+        try:
+            write_private(path, b"".join(seed.hex().encode() + b"\n" for seed in seeds))
+        except OSError as error:
+            raise LocalError(f"{path} cannot be written: {error.strerror}.") from error
 
     @property
     def witness_seed(self) -> bytes | None:

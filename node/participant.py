@@ -64,6 +64,7 @@ class Identity:
     trip: bool = False
     box_seed: bytes | None = None
     witness_seed: bytes | None = None
+    former_box_seeds: tuple[bytes, ...] = ()
 
     @property
     def witness(self) -> WitnessKey:
@@ -123,7 +124,9 @@ class Participant:
         self.chains = Chains(storage, identity.key, clock, salt)
         self.names = Names(self.chains)
         self.market = Market(self.chains, clock, home)
-        self.sealing = Sealing(self.chains, identity.box, salt)
+        self.sealing = Sealing(
+            self.chains, identity.box, salt, [BoxKey(seed) for seed in identity.former_box_seeds]
+        )
         self.checkpoints = Checkpoints(self.chains, identity.key)
         self.witnessing = Witnessing(
             network, self.chains, self.checkpoints, identity.witness, note_cosigned

@@ -509,22 +509,27 @@ class Replication:
         found = session.can_fetch(author)
         if found is None or not session.can_ask:
             return False
-        frozen = self._chains.is_frozen(author)
-        if frozen and not self._is_open_with(author):
+        frozen_from = self._chains.frozen_from(author)
+        # What lies below the lie is as good as anybody's, and may have been lost here.
+        to_seq = SEQ_MAX
+        if frozen_from is not None and found.from_seq < frozen_from:
+            to_seq = min(found.to_seq, frozen_from - 1)
+        elif frozen_from is not None and not self._is_open_with(author):
             return False
-        if frozen or author in self._chains.sealed:
+        elif frozen_from is not None or author in self._chains.sealed:
             # What lies above a seal and binds nobody is refused from every peer alike.
             if author in link.tried:
                 return False
             link.tried.add(author)
-        if self._wanted_to(author) == SEQ_MAX:
+        to_seq = min(to_seq, self._wanted_to(author))
+        if to_seq == SEQ_MAX:
             session.follow(author, found.from_seq)
         else:
             if link.tried_from.get(author) == found.from_seq:
                 # It brought nothing that could be kept, and would not now.
                 return False
             link.tried_from[author] = found.from_seq
-            session.want(author, found.from_seq, found.to_seq)
+            session.want(author, found.from_seq, min(found.to_seq, to_seq))
         self._eager[author] = link.peer
         link.ring()
         return True

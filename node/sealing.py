@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from passby.node.chains import Chains
@@ -31,9 +31,17 @@ class Sealing:
         chains: where the others' box keys are, in the entries that open their chains.
         box: the own box key.
         entropy: gives so many secret random bytes.
+        former: box keys of the person's devices before this one.
     """
 
-    def __init__(self, chains: Chains, box: BoxKey, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        chains: Chains,
+        box: BoxKey,
+        entropy: Callable[[int], bytes],
+        former: Sequence[BoxKey] = (),
+    ) -> None:
+        self._boxes = (box, *former)
         self._chains = chains
         self._box = box
         self._entropy = entropy
@@ -89,7 +97,8 @@ class Sealing:
                 shown, sealed = note.text, note.sealed
             if sealed is None:
                 return shown
-            opened = unseal(sealed, self._box, entry.author, context_of(entry))
+            tried = (unseal(sealed, box, entry.author, context_of(entry)) for box in self._boxes)
+            opened = next((found for found in tried if found is not None), None)
             return shown if opened is None else decode_payload(opened, Note).text
         except RemoteError:
             return None

@@ -458,6 +458,8 @@ TOKENS_SPENT_MAX: Final = 1024
 """Used invites remembered until they expire; nobody gives out more in a week."""
 JOIN_WITHIN_S: Final = 10
 """An answer to an invite is one small write away."""
+FORMER_BOXES_MAX: Final = 16
+"""Box keys of former devices whose words can still be read; each is tried in turn."""
 BACKUP_MAX: Final = 256 * 2**20
 """Bytes of one backup, which is sealed and opened in memory: half a million own entries."""
 PRIVATE_FILE_MAX: Final = 4 * 2**20

@@ -122,12 +122,25 @@ class Service:
                 "entries_repeated": node.replication.counts.repeated,
             },
             "read_only": refusal.message if refusal else None,
+            "sealed_at": node.chains.sealed.get(me),
+            "frozen_from": node.chains.frozen_from(me),
             "head_confirmed": node.replication.own_head.is_confirmed,
             "notes": self._notes(refusal),
         }
 
     def _notes(self, refusal: LocalError | None) -> list[str]:
         notes = [refusal.hint] if refusal else []
+        chains = self._node.chains
+        if (sealed_at := chains.sealed.get(chains.author)) is not None:
+            notes.append(
+                f"This device is sealed behind entry {sealed_at}: it says nothing more. Go on with"
+                " another device, as `passby device list` shows."
+            )
+        if (frozen_from := chains.frozen_from(chains.author)) is not None:
+            notes.append(
+                f"This chain forked at entry {frozen_from}. If a copy of this home did that,"
+                " `passby device heal` mends it once."
+            )
         if not self._node.replication.own_head.is_confirmed:
             notes.append("No neighbour has said yet whether it holds newer entries of this device.")
         return notes

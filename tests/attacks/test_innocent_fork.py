@@ -255,3 +255,19 @@ async def test_a_heal_heard_before_the_chain_is_held_counts_once_it_is_found_for
         await heals.look_again(waiting)
         assert not waiting
         assert not cleo.participant.chains.is_frozen(anna.author)
+
+
+async def test_a_forked_chain_that_was_cut_comes_again_up_to_where_it_forked() -> None:
+    async with street(MemoryMaker()) as lane:
+        anna, (bo, cleo), _ = await forked(lane, "bo", "cleo")
+        await bo.network.disconnect(cleo.network.peer_id)
+        await bo.network.disconnect(anna.network.peer_id)
+        chains = cleo.participant.chains
+        await chains.call(lambda store: store.cut(anna.author, 1, "not what was written"))
+        await cleo.restart(bo)
+        chains = cleo.participant.chains
+        assert chains.frozen_from(anna.author) == 3
+        await eventually(lambda: chains.head_seq(anna.author) == 2)
+        fence = await bo.list(name="Fence")
+        await eventually(lambda: cleo.has_lot(fence))
+        assert chains.head_seq(anna.author) == 2

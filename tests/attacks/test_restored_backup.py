@@ -23,11 +23,14 @@ from passby.node.head_guard import RestoredError
 from passby.node.home import Home
 from passby.node.participant import NETWORK_ID, Identity
 from passby.node.replicate import SYNC_PROTOCOL
+from passby.node.sealing import Sealing
 from passby.node.storage import open_storage
 from passby.protocol.entry import Record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.keys import Certificate, root_from_words
 from passby.protocol.messages import End, Head, Heads, Hello, encode_message
+from passby.protocol.payloads import Note, encode_payload
+from passby.protocol.sealed import BoxKey
 from passby.protocol.types import EntryType
 
 CONFIG = Config(name="Anna", cell="881969c9b7fffff", bootstrap=("/ip4/10.0.0.1/tcp/1/p2p/x",))
@@ -105,6 +108,34 @@ async def test_no_key_and_no_guard_is_in_a_backup(tmp_path: Path) -> None:
         assert secret.hex().encode() not in plain
     assert (home.path / "head.guard").read_bytes()[:100] not in plain
     assert CONFIG.name.encode() not in data
+
+
+async def test_what_was_sealed_to_the_old_device_can_be_read_by_the_new_one(
+    tmp_path: Path,
+) -> None:
+    home, words = made(tmp_path / "home")
+    await say(home)
+    root = root_from_words(words)
+    backup = Backup.open(Backup.of(home, [], NOW_MS).seal(), root)
+    second, _ = backup.restore(tmp_path / "second", root, NOW_MS)
+    # Whoever stole the old one must not read what is sealed to the new one.
+    assert second.box_seed != home.box_seed
+    assert second.former_box_seeds == (home.box_seed,)
+    again = Backup.open(Backup.of(second, [], NOW_MS).seal(), root)
+    third, _ = again.restore(tmp_path / "third", root, NOW_MS)
+    assert third.former_box_seeds == (second.box_seed, home.box_seed)
+    async with street(MemoryMaker()) as lane:
+        ann = await lane.open("ann")
+        chains = ann.participant.chains
+        old, me = BoxKey(home.box_seed), chains.author
+        sealed = Sealing(chains, old, os.urandom).seal("Ring twice", [], b"c" * 32)
+        note = Draft(EntryType.CANCEL, (b"c" * 32,), (0,), encode_payload(Note(sealed=sealed)))
+        (record,) = await ann.participant.say([note])
+        assert record.entry.author == me
+        own = BoxKey(third.box_seed)
+        former = [BoxKey(seed) for seed in third.former_box_seeds]
+        assert Sealing(chains, own, os.urandom).words(record) is None
+        assert Sealing(chains, own, os.urandom, former).words(record) == "Ring twice"
 
 
 async def test_only_the_persons_words_open_a_backup(tmp_path: Path) -> None:

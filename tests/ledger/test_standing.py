@@ -356,3 +356,23 @@ def test_most_authors_have_nothing_said_of_them(store: Store) -> None:
     take(store, phone.records)
     assert store.view([]).standing(phone.public) is FREE
     assert Standing() == FREE
+
+
+def test_rebuilding_takes_the_statements_that_chains_carry_again(tmp_path: Path) -> None:
+    person = Person("anna")
+    phone, laptop = person.device("phone"), person.device("laptop")
+    last = phone.note()
+    state(laptop, person.seal(last))
+    path = tmp_path / "l.db"
+    store = SqliteStore(path)
+    take(store, phone.records)
+    take(store, laptop.records)
+    store._db.execute("DELETE FROM statements")
+    store._db.execute("UPDATE authors SET sealed_at = NULL")
+    store.close()
+    store = SqliteStore(path)
+    assert store.sealed() == {}
+    store.rebuild()
+    assert store.sealed() == {phone.public: 2}
+    assert [one.raw for one in store.statements(phone.public)] == [person.seal(last).raw]
+    store.close()

@@ -210,6 +210,8 @@ def test_an_innocent_fork_is_healed_in_public_and_the_device_goes_on(
         eventually(lambda: phone.says("device", "list")["frozen_from"] == 3)
         eventually(lambda: bo.says("status")["lots_open"] == 0)
         assert "forked" in phone.refuses(4, *give)
+        assert phone.says("status")["frozen_from"] == 3
+        assert any("device heal" in note for note in phone.says("status")["notes"])
         healed = phone.says("device", "heal", me[:8], *words)
         assert (healed["device"], healed["healed_at"], healed["id"]) == (me, 3, kept)
         assert phone.says("device", "list")["frozen_from"] is None
