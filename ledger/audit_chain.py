@@ -445,9 +445,11 @@ class ChainAudit:
         except DamagedError as error:
             self._note(Severity.CORRUPT, error.message)
             return
-        until_ms = {
-            seq: day for seq, day in held.until_ms.items() if block_of(seq) not in self.skipped
-        }
+        until_ms = held.until_ms
+        if self.skipped:
+            until_ms = {
+                seq: day for seq, day in until_ms.items() if block_of(seq) not in self.skipped
+            }
         self._hold("lots", self._followed(self.lots), self._followed(held.lots))
         self._hold("reserves", self._followed(self.reserves), self._followed(held.reserves))
         self._hold("last days", self._until_ms, until_ms)
