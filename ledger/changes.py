@@ -30,6 +30,8 @@ class Heard(msgspec.Struct, frozen=True):
     """The last change of which this side is sure to have heard."""
     lacking: Mapping[bytes, tuple[int, bytes]]
     """author -> (seq, first bytes of the id) of heads that it named and that are not held here."""
+    cells: frozenset[int] | None = None
+    """The topic cells of whose authors it told; None for every cell."""
 
 
 class HeadChanges:

@@ -39,12 +39,14 @@ from passby.ledger.sync_events import (
     Compare,
     Event,
     Finished,
+    Introduced,
     ListRead,
     Met,
     Stated,
     Wanted,
 )
 from passby.ledger.sync_proofs import Proving
+from passby.ledger.sync_scope import Telling
 from passby.ledger.sync_serve import Serving
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.limits import (
@@ -79,6 +81,7 @@ from passby.protocol.messages import (
 )
 from passby.protocol.messages_aside import Ask, Copy, Feature, Payloads, ProofPart, Statements
 from passby.protocol.packed import place_at
+from passby.protocol.scope import Scope
 
 
 class Phase(StrEnum):
@@ -131,6 +134,8 @@ class Session:
         heard: what the last session with this peer ended with.
         false_from: the seq from which an author is proven false, None for the others; call
             `proven_false` after each change.
+        scope: of what this side wants to hear; None for all there is.
+        spoken: the topic cells in which an author speaks; call `local_changed` after a change.
     """
 
     def __init__(
@@ -143,11 +148,13 @@ class Session:
         changes: HeadChanges | None = None,
         heard: Heard | None = None,
         false_from: Callable[[bytes], int | None] = lambda _author: None,
+        scope: Scope | None = None,
+        spoken: Callable[[bytes], Iterable[int]] = lambda _author: (),
     ) -> None:
         self.ours = Phase.START
         self.theirs = Phase.START
         self._network = network
-        self._features = features
+        self._features = features | (Feature.SCOPE if scope is not None else 0)
         self._at_ms = at_ms
         self._local = local
         self._reader = FrameReader()
@@ -160,7 +167,8 @@ class Session:
         self._asking = Asking(local, wanted_to, self._events, self._proving)
         self._their_heads: Mapping[bytes, tuple[int, bytes]] = self._asking.their_heads
         self._names = NamedHeads()
-        self._heard_before = heard
+        self._telling = Telling(scope, spoken)
+        self._heard_before = heard if self._telling.may_go_on(heard) else None
         # What we serve.
         self._changes = changes
         self._told = 0
@@ -272,6 +280,8 @@ class Session:
                 proof = self._proving.take(message.body)
                 if proof is not None:
                     self._events.append(Accused(proof))
+            case Scope():
+                self._take_scope(message)
             case Done():
                 self._asking.give_up()
                 self._aside.give_up()
@@ -286,11 +296,17 @@ class Session:
         if hello.network != self._network:
             raise RemoteError(Code.VERSION, "a peer of another network", penalty=0)
         self._aside.agreed = Feature(hello.features & self._features)
+        self._telling.agree(scoped=Feature.SCOPE in self._aside.agreed)
         self._events.append(Met(hello.features & self._features, hello.at_ms))
         own = self._changes
         if own is not None and hello.heard == own.instance and hello.since <= own.number:
             self._changed = dict.fromkeys(own.since(hello.since))
         self._asking.take_hello(hello, self._heard_before)
+
+    def _take_scope(self, scope: Scope) -> None:
+        if self._telling.theirs is None:
+            self._events.append(Introduced(scope.own))
+        self._changed |= dict.fromkeys(self._telling.take(scope, self._local))
 
     def _take_want(self, want: Want) -> None:
         if want.takes_back:
@@ -311,7 +327,7 @@ class Session:
         """
         if self.theirs is Phase.START:
             return self._heard_before
-        return self._asking.heard()
+        return self._telling.heard(self._asking.heard())
 
     # --- what we ask for ---------------------------------------------------------------
 
@@ -490,6 +506,14 @@ class Session:
         self._serving.give_up()
         self._aside.finish()
 
+    def rescope(self, scope: Scope) -> None:
+        """Say that this side wants to hear of something else from now on.
+
+        The session ends if that was said too often, or cannot be said to this peer.
+        """
+        if not self._telling.rescope(scope):
+            self.finish()
+
     # --- what we say -------------------------------------------------------------------
 
     def data_to_send(self) -> bytes:
@@ -518,6 +542,8 @@ class Session:
             self._say_entries()
             self._say(Done())
             return
+        if (scope := self._telling.take_unsaid()) is not None:
+            self._say(scope)
         for message in self._names.asking(self._asking.take_wants()):
             self._say(message)
         if size := self._asking.take_grant():
@@ -546,6 +572,8 @@ class Session:
 
     def _say_heads(self) -> None:
         """One frame of heads that the peer does not know: entries need not wait for all."""
+        if not self._telling.may_tell:
+            return
         heads: list[Head] = []
         while self._changed and len(heads) < HEADS_PER_FRAME_MAX:
             author = next(iter(self._changed))
@@ -560,6 +588,7 @@ class Session:
                 known_seq > own.seq
                 or (known_seq == own.seq and known_id == own.id[:ID_SHORT])
                 or self._serving.follows(author)
+                or not self._telling.takes_in(author)
             ):
                 continue
             heads.append(Head(author, own.seq, own.id[:ID_SHORT]))
@@ -595,6 +624,7 @@ _KIND_OF: Final[dict[type[Message], Kind]] = {
     Wants: Kind.WANT,
     Follows: Kind.FOLLOW,
     Changes: Kind.CHANGES,
+    Scope: Kind.SCOPE,
     End: Kind.END,
     Credit: Kind.CREDIT,
     Statements: Kind.STATEMENT,

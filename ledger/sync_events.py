@@ -16,6 +16,12 @@ class Met(msgspec.Struct, frozen=True):
     at_ms: int = 0
 
 
+class Introduced(msgspec.Struct, frozen=True):
+    """The peer says that this chain is its own; nothing proves it."""
+
+    author: bytes
+
+
 class CanFetch(msgspec.Struct, frozen=True):
     """The peer says that it holds a range we want. Answer with `want` or `follow`, or not."""
 
@@ -92,6 +98,7 @@ class Finished(msgspec.Struct, frozen=True):
 
 Event = (
     Met
+    | Introduced
     | CanFetch
     | HeadConflict
     | ListRead

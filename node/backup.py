@@ -2,7 +2,8 @@
 
     backup = "passby backup 1" and a line feed ‖ sealed box to the person's root of a msgpack map:
              config text, root b32, device b32, certificate, certificate_salt b16,
-             peers [text], made_at_ms, boxes [b32], chains: uvarint-length-prefixed runs of records
+             peers [text], made_at_ms, boxes [b32], followed [b32] (absent: nobody),
+             chains: uvarint-length-prefixed runs of records
 
 A restore is a new device. Two devices that sign with one key fork its chain, which is how
 people lost theirs elsewhere; so a backup holds neither the ledger key nor the transport key
@@ -29,12 +30,20 @@ from passby.ledger.reader_sqlite import SqliteReader
 from passby.ledger.store import Reader, Store
 from passby.ledger.store_sqlite import SqliteStore
 from passby.node.config import BOOTSTRAP_MAX, Config, parse, render
+from passby.node.following import Following
 from passby.node.home import Home
 from passby.protocol.codec import decode, encode, encode_uvarint, read_uvarint
 from passby.protocol.entry import encode_record, read_records
 from passby.protocol.errors import DamagedError, Exit, LocalError, RemoteError, UsageError
-from passby.protocol.keys import Certificate, SigningKey
-from passby.protocol.limits import BACKUP_MAX, FORMER_BOXES_MAX, FRAME_MAX, RUN_MAX, SEQ_MAX
+from passby.protocol.keys import KEY_BYTES, Certificate, SigningKey
+from passby.protocol.limits import (
+    BACKUP_MAX,
+    FOLLOWED_MAX,
+    FORMER_BOXES_MAX,
+    FRAME_MAX,
+    RUN_MAX,
+    SEQ_MAX,
+)
 
 MAGIC: Final = b"passby backup 1\n"
 
@@ -53,6 +62,7 @@ class Backup:
     chains: tuple[bytes, ...]
     boxes: tuple[bytes, ...] = ()
     """Seeds of the keys to which others sealed words for the device and those before it."""
+    followed: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, home: Home, peers: Sequence[str], now_ms: int) -> Self:
@@ -87,6 +97,7 @@ class Backup:
             now_ms,
             chains,
             (home.box_seed, *home.former_box_seeds)[:FORMER_BOXES_MAX],
+            Following(home.followed_path).authors(),
         )
 
     def seal(self) -> bytes:
@@ -105,6 +116,7 @@ class Backup:
                 "peers": list(self.peers),
                 "made_at_ms": self.made_at_ms,
                 "boxes": list(self.boxes),
+                "followed": list(self.followed),
                 "chains": b"".join(encode_uvarint(len(run)) + run for run in self.chains),
             }
         )
@@ -159,6 +171,7 @@ class Backup:
                         tuple(one for one in boxes if isinstance(one, bytes))
                         if isinstance(boxes, list)
                         else (),
+                        _keys(rest.get("followed")),
                     )
                 case _:
                     raise DamagedError("This backup is not one of its root.", "Try another copy.")
@@ -179,6 +192,9 @@ class Backup:
         config = Config(**fields | {"bootstrap": tuple(known)[:BOOTSTRAP_MAX]})
         home = Home.create_for(path, config, root, now_ms=now_ms)
         home.keep_former_box_seeds(self.boxes)
+        following = Following(home.followed_path)
+        for author in self.followed:
+            following.add(author, now_ms)
         store = SqliteStore(home.database_path)
         try:
             return home, take_in(store, self.chains)
@@ -262,3 +278,9 @@ def _split(chains: bytes) -> Iterator[bytes]:
         length, at = read_uvarint(chains, at, FRAME_MAX * 2)
         yield chains[at : at + length]
         at += length
+
+
+def _keys(value: object) -> tuple[bytes, ...]:
+    members = value if isinstance(value, list) else []
+    keys = tuple(one for one in members if isinstance(one, bytes) and len(one) == KEY_BYTES)
+    return keys[:FOLLOWED_MAX]

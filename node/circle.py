@@ -65,6 +65,10 @@ class Circle:
         known = author in self._own or author in self._followed or author in self._shares
         return known and not self._chains.is_frozen(author)
 
+    def members(self) -> list[bytes]:
+        """Return the own person's devices that are known, then all who are vouched for."""
+        return [*self._own, *self._shares]
+
     def vouched_for(self) -> list[bytes]:
         """Return for whom this device vouches, in the order of the vouches."""
         return self._chains.reader.vouched_by(self._chains.author)

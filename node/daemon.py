@@ -24,6 +24,7 @@ from passby.node.api.app import make_app
 from passby.node.api.service import Service
 from passby.node.api.serving import serve_on
 from passby.node.clock import machine_clock
+from passby.node.following import Following
 from passby.node.home import Home
 from passby.node.joining import Answer
 from passby.node.mending import mend
@@ -118,10 +119,12 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
             policy=policy,
             note_cosigned=guard.note,
             keep_ms=config.retention_days * DAY_MS,
+            following=Following(home.followed_path),
         )
         participant.witnessing.is_on = config.witness
         rides = Rides(home.rides_path, participant.market, key.public, machine_clock)
         rides.on_stop(participant.tell_of_stop)
+        rides.on_topics(participant.interest.travel)
         rides.planned()  # a file that cannot be read is told of before anything starts
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop)

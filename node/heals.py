@@ -1,8 +1,12 @@
-"""Heals that travel alone: a chain that is frozen everywhere cannot carry its own.
+"""Heals and seals that travel alone.
+
+A chain that is frozen everywhere cannot carry its own heal; and the chain that carries a seal may
+interest nobody who keeps the chain that is sealed.
 
 Each neighbour is told of those known when a session begins, and of others as they come. One
 about a chain that is held, by a root that has a say over it, is kept and told on; of a chain
-that is not held it waits with the session that brought it, until the chain is found forked.
+that is not held it waits with the session that brought it, until the chain is held, and for a
+heal found forked.
 """
 
 from __future__ import annotations
@@ -14,15 +18,18 @@ from passby.node.chains import Chains
 from passby.protocol.entry import Record
 from passby.protocol.errors import RefusedError
 from passby.protocol.limits import HEALS_WAITING_MAX, STATEMENTS_TOLD_MAX
-from passby.protocol.statements import Heal, parse_statement
+from passby.protocol.statements import Heal, Seal, parse_statement
 from passby.protocol.types import EntryType
 
 _TOLD_OF_ONE = 2
-"""Heals of one device that are told: a second one shows that all are void."""
+"""Heals of one device that are told: a second one shows that all are void. As many seals."""
+
+
+Alone = Heal | Seal
 
 
 class Heals:
-    """The heals known here.
+    """The heals and seals known here.
 
     Args:
         chains: keeps them, and says whose device is whose.
@@ -32,7 +39,7 @@ class Heals:
     def __init__(self, chains: Chains, tell: Callable[[Sequence[bytes]], None]) -> None:
         self._chains = chains
         self._tell = tell
-        self._known: dict[bytes, bytes] | None = None
+        self._known: dict[bytes, tuple[bytes, type[Alone]]] | None = None
         chains.on_records(self._look_into)
         chains.on_bulk(self._look_into_bulk)
 
@@ -55,7 +62,7 @@ class Heals:
             if raw in self._heals() or raw in waiting:
                 continue
             statement = parse_statement(raw)
-            if not isinstance(statement, Heal):
+            if not isinstance(statement, Alone):
                 continue
             if self._chains.head_seq(statement.device):
                 await self._take(statement)
@@ -63,16 +70,17 @@ class Heals:
                 waiting[raw] = statement.device
 
     async def look_again(self, waiting: dict[bytes, bytes]) -> None:
-        """Take what waited for a chain that is found forked by now.
+        """Take what waited for a chain that is held by now, or found forked.
 
         Raises:
             LocalError: the disk is failing.
         """
-        for raw in [raw for raw, device in waiting.items() if self._chains.is_frozen(device)]:
-            del waiting[raw]
+        for raw in [raw for raw, device in waiting.items() if self._chains.head_seq(device)]:
             statement = parse_statement(raw)
-            assert isinstance(statement, Heal), "only heals wait"
-            await self._take(statement)
+            assert isinstance(statement, Alone), "nothing else waits"
+            if isinstance(statement, Seal) or self._chains.is_frozen(statement.device):
+                del waiting[raw]
+                await self._take(statement)
 
     async def heal(self, statement: Heal) -> None:
         """Keep a heal of this person's, and tell every neighbour.
@@ -87,7 +95,7 @@ class Heals:
                 "`passby device list` shows your devices.",
             )
 
-    async def _take(self, statement: Heal) -> bool:
+    async def _take(self, statement: Alone) -> bool:
         chains = self._chains
         if chains.reader.person_of(statement.device) != statement.root:
             return False
@@ -96,19 +104,20 @@ class Heals:
         self._tell([statement.raw])
         return True
 
-    def _note(self, statement: Heal) -> bool:
+    def _note(self, statement: Alone) -> bool:
         known = self._heals()
-        told = sum(device == statement.device for device in known.values())
+        about = statement.device, type(statement)
+        told = sum(told == about for told in known.values())
         if statement.raw in known or told >= _TOLD_OF_ONE:
             return False
-        known[statement.raw] = statement.device
+        known[statement.raw] = about
         return True
 
-    def _heals(self) -> dict[bytes, bytes]:
+    def _heals(self) -> dict[bytes, tuple[bytes, type[Alone]]]:
         if self._known is None:
             self._known = {}
             for statement in self._chains.reader.statements():
-                if isinstance(statement, Heal):
+                if isinstance(statement, Alone):
                     self._note(statement)
         return self._known
 
@@ -116,7 +125,7 @@ class Heals:
         for record in records:
             if record.entry.body.type == EntryType.STATEMENT:
                 statement = statement_in(record)
-                if isinstance(statement, Heal) and self._note(statement):
+                if isinstance(statement, Alone) and self._note(statement):
                     self._tell([statement.raw])
 
     async def _look_into_bulk(self, _places: object) -> None:

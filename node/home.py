@@ -15,6 +15,8 @@
       policy.txt         whose cosignatures the trades of this node need; nobody's without it
       head.guard         how far the own chain has come; left out of backups, see `head_guard`
       rides.json         0600, own ways of the next hours; no neighbour hears of them
+      followed.json      0600, whom the person follows
+      followed.json      0600, whom the person follows
       witness.guard      how much was cosigned; left out likewise, see `witness_key`
       passby.sock        0600, where the daemon answers
       daemon.lock        held by the daemon while it lives; its process id
@@ -243,6 +245,11 @@ class Home:
     def rides_path(self) -> Path:
         """The own ways of the next hours."""
         return self.path / "rides.json"
+
+    @property
+    def followed_path(self) -> Path:
+        """Whom the person follows."""
+        return self.path / "followed.json"
 
     @property
     def policy_path(self) -> Path:

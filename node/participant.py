@@ -25,8 +25,10 @@ from passby.node.circle import Circle
 from passby.node.clock import Clock
 from passby.node.desk import Desk
 from passby.node.events import Events
+from passby.node.following import Following
 from passby.node.gossip import Gossip
 from passby.node.head_guard import RestoredError
+from passby.node.interest import Interest
 from passby.node.joining import Joining
 from passby.node.market import Market
 from passby.node.names import Names
@@ -102,6 +104,7 @@ class Participant:
         policy: gives whose cosignatures this node's trades need; nobody's unless told.
         keep_ms: how far back others' chains are kept whole, 0 for ever.
         note_cosigned: told by how much the trees cosigned here have grown; see `WitnessGuard`.
+        following: whom the person follows; nobody unless told.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class Participant:
         policy: Callable[[], Policy] = lambda: NO_POLICY,
         note_cosigned: Callable[[int], None] = lambda _gained: None,
         keep_ms: int = 0,
+        following: Following | None = None,
     ) -> None:
         self.identity = identity
         self.clock = clock
@@ -145,8 +149,17 @@ class Participant:
         self.quorum.on_reached(self.desk.look)
         cells = topics_around(home)
         self.quotas = Quotas(self.chains, self.circle, cells)
+        self.following = following or Following()
+        # Hears of heads before replication does, which asks it whom they concern.
+        self.interest = Interest(self.chains, cells, self.following, self.circle)
         self.replication = Replication(
-            network, self.chains, network_id, self.quotas.wanted_to, self.desk.is_open_with
+            network,
+            self.chains,
+            network_id,
+            lambda author: min(self.interest.wanted_to(author), self.quotas.wanted_to(author)),
+            self.desk.is_open_with,
+            self.interest.scope,
+            self.interest.spoken,
         )
         self.warnings = Warnings(self.chains, self.desk, self.events)
         self.gossip = Gossip(
@@ -163,6 +176,11 @@ class Participant:
         )
         self.quotas.on_wants(self.replication.wants_changed)
         self.desk.on_trade(self.circle.see_trade)
+        self.interest.on_scope(self.replication.rescope)
+        self.interest.on_wants(self.replication.wants_changed)
+        self.interest.on_spoken(self.replication.spoke)
+        self.replication.on_introduced(self.interest.introduced)
+        self.chains.on_heads(self.interest.tell_grown)
         self.pruning = Pruning(
             self.chains, policy, lambda author: self.circle.share(author) == SEQ_MAX, keep_ms
         )
@@ -187,6 +205,7 @@ class Participant:
             nursery.start_soon(self.quotas.run)
             nursery.start_soon(self.market.run)
             nursery.start_soon(self.gossip.run)
+            nursery.start_soon(self.interest.run)
             nursery.start_soon(self.replication.watch)
             nursery.start_soon(self.replication.keep_whole)
             nursery.start_soon(self.desk.run)

@@ -32,6 +32,7 @@ from passby.ledger.sync_events import (
     Event,
     Finished,
     HeadConflict,
+    Introduced,
     ListRead,
     Met,
     Received,
@@ -60,6 +61,7 @@ from passby.protocol.limits import (
     SYNC_STALL_S,
 )
 from passby.protocol.messages_aside import Feature
+from passby.protocol.scope import Scope
 from passby.protocol.types import TRADE_TYPES
 
 SYNC_PROTOCOL: Final = "/passby/sync/1"
@@ -141,6 +143,8 @@ class Replication:
             Whoever changes what it returns calls `wants_changed`.
         is_open_with: whether a trade is open with an author, so that it is listened to though it
             is proven false: it may end what was agreed.
+        scope: what neighbours are told to name; None for all. After a change call `rescope`.
+        spoken: the topic cells in which an author speaks.
     """
 
     def __init__(
@@ -150,12 +154,17 @@ class Replication:
         network_id: bytes,
         wanted_to: Callable[[bytes], int] = lambda _author: SEQ_MAX,
         is_open_with: Callable[[bytes], bool] = lambda _author: False,
+        scope: Callable[[], Scope | None] = lambda: None,
+        spoken: Callable[[bytes], Iterable[int]] = lambda _author: (),
     ) -> None:
         self._network = network
         self._chains = chains
         self._network_id = network_id
         self._wanted_to = wanted_to
         self._is_open_with = is_open_with
+        self._scope = scope
+        self._spoken = spoken
+        self._on_introduced: list[Callable[[PeerId, bytes | None], None]] = []
         self.counts = Counts()
         self._changes = HeadChanges(chains.draw(INSTANCE_BYTES), chains.heads)
         self._numbered = {author: head.seq for author, head in chains.heads.items()}
@@ -178,6 +187,10 @@ class Replication:
         chains.on_bulk(self._look_after_bulk)
         chains.on_proven(self._proven_false)
 
+    def on_introduced(self, tell: Callable[[PeerId, bytes | None], None]) -> None:
+        """Call `tell` with the chain that a peer says is its own; None when the peer has gone."""
+        self._on_introduced.append(tell)
+
     @property
     def synced_peers(self) -> Mapping[PeerId, bool]:
         """Peers with a session, and whether they have named all they hold."""
@@ -190,6 +203,10 @@ class Replication:
             return 0
         heads = self._chains.heads
         return sum(link.session.can_fetch(author) is not None for author in heads)
+
+    def is_behind(self, author: bytes) -> bool:
+        """Tell whether a neighbour holds more of the chain than we do, or is sending it."""
+        return any(link.session.can_fetch(author) is not None for link in self._links.values())
 
     async def keep(self, peer: PeerId) -> None:
         """Hold a session with a connected peer until cancelled; the smaller id opens it."""
@@ -207,6 +224,21 @@ class Replication:
                 wait_s = REDIAL_FIRST_S
             await trio.sleep(wait_s)
             wait_s = min(2 * wait_s, SYNC_RETRY_MAX_S)
+
+    def rescope(self, scope: Scope) -> None:
+        """Tell every neighbour what to name from now on."""
+        for link in self._links.values():
+            link.session.rescope(scope)
+            link.ring()
+
+    def spoke(self, authors: Iterable[bytes]) -> None:
+        """Look again at whom these authors concern: they speak in further cells than before."""
+        for author in authors:
+            self._changes.note(author)
+            for link in self._links.values():
+                link.session.local_changed(author)
+        for link in self._links.values():
+            link.ring()
 
     def wants_changed(self, authors: Iterable[bytes]) -> None:
         """Look again at what is wanted of these authors: less is stopped, more is asked for."""
@@ -279,6 +311,8 @@ class Replication:
             changes=self._changes,
             heard=self._heard.get(stream.peer),
             false_from=self._chains.false_from,
+            scope=self._scope(),
+            spoken=self._spoken,
         )
         link = _Link(stream.peer, stream, session, self._chains, self.counts)
         former = self._links.get(link.peer)
@@ -342,6 +376,8 @@ class Replication:
             return
         del self._links[link.peer]
         self.own_head.gone()
+        for tell in self._on_introduced:
+            tell(link.peer, None)
         for author in [a for a, peer in self._eager.items() if peer == link.peer]:
             del self._eager[author]
             self._find_eager(author)
@@ -434,7 +470,7 @@ class Replication:
         self, link: _Link, event: Event
     ) -> None:
         session = link.session
-        if not isinstance(event, Received | CanFetch | Met | ListRead):
+        if not isinstance(event, Received | CanFetch | Met | Introduced | ListRead):
             # What follows from it depends on what is held.
             await link.inlet.settled()
         match event:
@@ -442,6 +478,8 @@ class Replication:
                 self._chains.clock_guard.heard(link.peer, at_ms)
                 session.state(self.heals.known())
                 self.own_head.ask(link)
+            case Introduced(author=author):
+                self._introduced(link, author)
             case Stated(raws=raws):
                 await self.heals.heard(raws, link.heals_waiting)
             case Finished():
@@ -488,6 +526,11 @@ class Replication:
 
     def _is_pruned(self, author: bytes, seq: int) -> bool:
         return block_of(seq) in self._chains.reader.pruned(author).blocks
+
+    def _introduced(self, link: _Link, author: bytes) -> None:
+        if self._links.get(link.peer) is link:
+            for tell in self._on_introduced:
+                tell(link.peer, author)
 
     def _can_fetch(self, link: _Link, author: bytes) -> None:
         if self._chains.is_frozen(author):

@@ -101,6 +101,18 @@ PEER_HEADS_MAX: Final = 65_536
 """Heads remembered of a peer; further authors are passed over until some are forgotten."""
 RUNS_BETWEEN_LOOKS: Final = 8
 """Runs read from the store between two looks at the network: a few milliseconds."""
+SCOPE_CELLS_MAX: Final = 1024
+"""Topic cells that a side may want to hear of: its own ring of seven, and a long way's."""
+SCOPE_AUTHORS_MAX: Final = 1024
+"""Authors that a side may name besides; each is named back with its head, 45 kB of all."""
+FOLLOWED_MAX: Final = 512
+"""Authors followed by name: half of SCOPE_AUTHORS_MAX, the rest is for parties of own trades."""
+SCOPES_MAX: Final = 256
+"""SCOPEs of one session, since each may cost a look at every head; more need a new session,
+and so a handshake."""
+UNPLACED_MAX: Final = 4096
+"""Entries taken of an author on a neighbour's word that it speaks in a cell of ours; whoever
+has said more elsewhere, before it came here, is to be followed by name."""
 SPOKEN_CELLS_MAX: Final = 64
 """Topic cells remembered of an author, those it spoke in last: a carrier between towns has a
 dozen, and each costs a row."""

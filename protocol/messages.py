@@ -12,6 +12,7 @@
     FOLLOW  = (place u32 ‖ from u32) x 1..4096           WANT without end, of heads by their place
     CHANGES = number u64                                 all changes up to this one are named
     STATEMENT, ASK, PAYLOAD, PROOF                       see `messages_aside`
+    SCOPE   =                                            see `scope`; if both have said so
     DONE    =                                            last; an end of stream without it is a cut
 
 All integers are big-endian. In a WANT, `to` = 2**32 - 1 asks for what there is and for all
@@ -58,6 +59,7 @@ from passby.protocol.messages_aside import (
     read_statements,
 )
 from passby.protocol.packed import Place, places
+from passby.protocol.scope import Scope, pack_scope, read_scope
 
 VERSION: Final = 1
 ID_SHORT: Final = 8
@@ -96,6 +98,7 @@ class Kind(IntEnum):
     DONE = 8
     FOLLOW = 9
     ASK = 10
+    SCOPE = 11
     PAYLOAD = 16
     CHANGES = 17
     PROOF = 18
@@ -105,6 +108,7 @@ class Kind(IntEnum):
 
 NEEDS: Final[dict[Kind, Feature]] = {
     Kind.PROOF: Feature.PROOFS,
+    Kind.SCOPE: Feature.SCOPE,
     Kind.STATEMENT: Feature.STATEMENTS,
     Kind.ASK: Feature.PAYLOADS,
     Kind.PAYLOAD: Feature.PAYLOADS,
@@ -229,6 +233,7 @@ Message = (
     | Wants
     | Follows
     | Changes
+    | Scope
     | Entries
     | End
     | Credit
@@ -282,6 +287,8 @@ def encode_message(  # noqa: PLR0912  # one branch for each message
             return frame(Kind.FOLLOW, b"".join(followed))
         case Changes():
             return frame(Kind.CHANGES, _changes.pack(message.number))
+        case Scope():
+            return frame(Kind.SCOPE, pack_scope(message))
         case End():
             return frame(Kind.END, _end.pack(message.author, message.next_seq))
         case Credit():
@@ -411,6 +418,7 @@ _READERS: Final[dict[int, Callable[[bytes], Message]]] = {
     Kind.ASK: read_ask,
     Kind.PAYLOAD: read_payloads,
     Kind.PROOF: ProofPart,
+    Kind.SCOPE: read_scope,
 }
 
 

@@ -35,6 +35,7 @@ class Feature(IntFlag):
     PAYLOADS = 1
     PROOFS = 2
     STATEMENTS = 4
+    SCOPE = 8
 
 
 class Statements(msgspec.Struct, frozen=True):

@@ -101,6 +101,11 @@ class _Join(msgspec.Struct, forbid_unknown_fields=True):
     address: str
 
 
+class _FollowBody(msgspec.Struct, forbid_unknown_fields=True):
+    author: str
+    follows: bool = True
+
+
 class _VouchBody(msgspec.Struct, forbid_unknown_fields=True):
     author: str
     stands: bool = True
@@ -156,6 +161,8 @@ class _Handlers:
             ("GET", "/v1/peers", self.peers),
             ("POST", "/v1/join", self.join),
             ("GET", "/v1/invite", self.invite),
+            ("POST", "/v1/followed", self.follow),
+            ("GET", "/v1/followed", self.followed),
             ("POST", "/v1/vouches", self.vouch),
             ("GET", "/v1/vouches", self.vouches),
             ("GET", "/v1/doctor", self.doctor),
@@ -203,6 +210,14 @@ class _Handlers:
 
     async def invite(self, _request: Request) -> Response:
         return _json(self._service.people.invite())
+
+    async def follow(self, request: Request) -> Response:
+        body = await _body(request, _FollowBody)
+        people = self._service.people
+        return _json(people.follow(body.author) if body.follows else people.unfollow(body.author))
+
+    async def followed(self, _request: Request) -> Response:
+        return _json(self._service.people.followed())
 
     async def vouch(self, request: Request) -> Response:
         body = await _body(request, _VouchBody)

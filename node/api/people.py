@@ -5,9 +5,10 @@ from __future__ import annotations
 from passby.node.api.shown import Json
 from passby.node.joining import Answer
 from passby.node.participant import Participant
-from passby.protocol.errors import UsageError
+from passby.protocol.errors import RefusedError, UsageError
 from passby.protocol.keys import KEY_BYTES, is_point
 from passby.protocol.limits import API_LIST_MAX, SEQ_MAX
+from passby.protocol.types import PLACED_TYPES
 
 _NOTES = {
     Answer.WELCOME: "You vouch for each other now.",
@@ -68,7 +69,7 @@ class People:
         return {**self._shown(author), "stands": stands}
 
     def _author(self, text: str) -> bytes:
-        known = self._node.chains.heads
+        known = (*self._node.chains.heads, *self._node.following.authors())
         if len(text.strip()) == 2 * KEY_BYTES:
             try:
                 key = bytes.fromhex(text.strip())
@@ -79,6 +80,76 @@ class People:
                     raise UsageError("This is nobody's key.", "`passby id` shows one's own.")
                 return key
         return self._node.names.find(text, (*known, *self._node.circle.vouched_for()))
+
+    def follow(self, text: str) -> Json:
+        """Keep an author's chain from now on, wherever it speaks.
+
+        Args:
+            text: as for `vouch`; or the id of a lot, for whoever lists it.
+
+        Raises:
+            RefusedError: nobody or several are called so, or too many are followed.
+            UsageError: the own device, or no key.
+            LocalError: the disk is full or failing.
+        """
+        author = self._author_or_lister(text)
+        if author == self._node.chains.author:
+            raise UsageError("Your own chain is always kept.")
+        return self._tell_of_following(
+            author, fresh=self._node.following.add(author, self._node.clock()), stands=True
+        )
+
+    def unfollow(self, text: str) -> Json:
+        """Follow an author no longer; what is held stays.
+
+        Raises:
+            RefusedError: nobody or several are called so, or the author is not followed.
+            UsageError: no key.
+            LocalError: the disk is full or failing.
+        """
+        author = self._author_or_lister(text)
+        if not self._node.following.remove(author):
+            raise RefusedError(
+                f"{self._node.names.of(author) or author.hex()[:12]} is not followed.",
+                "`passby follow --list` shows who is.",
+            )
+        return self._tell_of_following(author, fresh=True, stands=False)
+
+    def followed(self) -> Json:
+        """Return whom the person follows, in the order in which that began."""
+        chains = self._node.chains
+        return {
+            "followed": [
+                {
+                    "author": one.author,
+                    "name": self._node.names.of(one.key),
+                    "since_ms": one.since_ms,
+                    "entries": chains.head_seq(one.key),
+                    "behind": self._node.replication.is_behind(one.key),
+                }
+                for one in self._node.following.all()
+            ]
+        }
+
+    def _tell_of_following(self, author: bytes, *, fresh: bool, stands: bool) -> Json:
+        if fresh:
+            self._node.events.tell(
+                {"kind": "follow" if stands else "unfollow", "author": author.hex()}
+            )
+        name = self._node.names.of(author)
+        return {"author": author.hex(), "name": name, "follows": stands, "changed": fresh}
+
+    def _author_or_lister(self, text: str) -> bytes:
+        try:
+            return self._author(text)
+        except RefusedError:
+            try:
+                lot = self._node.chains.reader.find(text.strip())
+            except UsageError:
+                lot = None
+            if lot is None or lot.entry.body.type not in PLACED_TYPES:
+                raise
+            return lot.entry.author
 
     def vouches(self) -> Json:
         """Return for whom this device vouches, who is vouched for otherwise, and the crowd."""

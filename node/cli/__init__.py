@@ -26,6 +26,8 @@ COMMANDS: Final[dict[str, str]] = {
     "join": "neighbours",
     "invite": "neighbours",
     "vouch": "neighbours",
+    "follow": "following",
+    "unfollow": "following",
     "doctor": "doctor",
     "config": "setup",
     "device": "devices",

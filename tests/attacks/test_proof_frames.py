@@ -53,8 +53,9 @@ def unsigned(entry: Entry) -> Entry:
 
 async def knows(here: Lane, records: list[Record]) -> None:
     """Let Ann, and through her Ben, hold a chain."""
-    await here.ann.participant.chains.admit(records, Check.EACH)
     author, seq = records[-1].entry.author, records[-1].entry.seq
+    here.ben.participant.following.add(author, machine_clock())
+    await here.ann.participant.chains.admit(records, Check.EACH)
     await eventually(lambda: here.ben.participant.chains.head_seq(author) == seq)
 
 

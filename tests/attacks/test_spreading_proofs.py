@@ -52,7 +52,9 @@ async def until(there: Callable[[], bool], within_s: float = 60) -> None:
 
 
 async def show(villager: Villager, records: Sequence[Record]) -> None:
-    """Bring records to one villager, as a peer would."""
+    """Bring records to one villager, as a peer would; everybody wants to hear of their author."""
+    for other in villager.village.villagers:
+        other.following.add(records[0].entry.author, EPOCH_MS)
     await villager.participant.chains.admit(records, Check.EACH)
 
 
@@ -178,6 +180,7 @@ def test_whoever_was_away_is_told_when_it_is_back_and_strangers_are_not_bothered
         await last.start(nursery)
         await last.join(lost)
         newcomer = Villager(village, "newcomer")
+        newcomer.following.add(mallory.public, EPOCH_MS)
         await newcomer.start(nursery)
         await newcomer.join(first)
         known = [*village.villagers, newcomer]

@@ -12,6 +12,7 @@ from passby.geo.cells import cell_at, topic_cell
 from passby.ledger.draft import Draft, OpenLot
 from passby.ledger.store_memory import MemoryStore
 from passby.node.clock import virtual_clock
+from passby.node.following import Following
 from passby.node.net_memory import MemoryNetwork, MemoryWorld
 from passby.node.participant import Identity, Participant
 from passby.node.storage import InlineStorage
@@ -34,6 +35,7 @@ class Villager:
     skew_ms: int = 0
     key: SigningKey = field(init=False)
     store: MemoryStore = field(init=False)
+    following: Following = field(init=False)
     participant: Participant = field(init=False)
     network: MemoryNetwork = field(init=False)
     scope: trio.CancelScope = field(init=False)
@@ -41,6 +43,7 @@ class Villager:
     def __post_init__(self) -> None:
         self.key = SigningKey(sha256(self.name.encode()).digest())
         self.store = MemoryStore()
+        self.following = Following()
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Take part, with whatever the store holds."""
@@ -55,6 +58,7 @@ class Villager:
             self.network,
             virtual_clock(EPOCH_MS, self.skew_ms),
             self.village.dice.randbytes,
+            following=self.following,
         )
         self.scope = trio.CancelScope()
         await nursery.start(self._run)
@@ -114,11 +118,15 @@ class Village:
             await villager.join(self.villagers[number - 1], *others)
 
     def converged(self) -> bool:
-        """Tell whether all hold the same heads of all."""
-        first = self.villagers[0].heads()
-        return len(first) == len(self.villagers) and all(
-            villager.heads() == first for villager in self.villagers
+        """Tell whether all hold the same heads of all who have listed something."""
+        listers = {v.key.public for v in self.villagers if v.store.spoken(v.key.public)}
+        first = self._heads_of(self.villagers[0], listers)
+        return len(first) == len(listers) and all(
+            self._heads_of(villager, listers) == first for villager in self.villagers
         )
+
+    def _heads_of(self, villager: Villager, authors: set[bytes]) -> dict[bytes, bytes]:
+        return {author: head for author, head in villager.heads().items() if author in authors}
 
     async def until_converged(self, within_s: float) -> None:
         """Wait, on virtual time, until `converged`; TooSlowError if that takes too long."""
