@@ -347,6 +347,10 @@ class Session:
         """Tell whether a range or a bisection of this chain is open with the peer."""
         return self._asking.is_asking(author)
 
+    def asked_to(self, author: bytes) -> int:
+        """Return where the range ends that is open for this chain; 0 where there is none."""
+        return self._asking.asked_to(author)
+
     @property
     def can_ask(self) -> bool:
         """Whether a further range may be asked for."""

@@ -162,6 +162,11 @@ class Asking:
         """Tell whether a range or a bisection of this chain is open with the peer."""
         return author in self._asked or author in self._bisections
 
+    def asked_to(self, author: bytes) -> int:
+        """As `Session.asked_to`."""
+        asked = self._asked.get(author)
+        return asked.to_seq if asked is not None else 0
+
     @property
     def can_ask(self) -> bool:
         """Whether a further range may be asked for."""

@@ -246,8 +246,9 @@ class Replication:
             eager = self._links.get(self._eager.get(author, ""))
             if eager is None:
                 self._find_eager(author)
-            elif self._wanted_to(author) < SEQ_MAX:
+            elif eager.session.asked_to(author) > self._wanted_to(author):
                 eager.let_go.add(author)
+                eager.tried_from.pop(author, None)
                 eager.session.stop(author)
                 eager.ring()
 
