@@ -19,7 +19,7 @@ from passby.protocol.errors import LocalError
 from passby.protocol.trade import State
 
 BAD_DAY = Weather(delay_s=(0.005, 0.3), loss=0.1, duplication=0.05, stream_break=0.005)
-SEEDS = range(12)
+SEEDS = range(12, 24)
 
 
 async def sell(seller: Villager, buyer: Villager, lot: bytes) -> bytes:
