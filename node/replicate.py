@@ -476,9 +476,7 @@ class Replication:
             await link.inlet.settled()
         match event:
             case Met(at_ms=at_ms):
-                self._chains.clock_guard.heard(link.peer, at_ms)
-                session.state(self.heals.known())
-                self.own_head.ask(link)
+                self._met(link, at_ms)
             case Introduced(author=author):
                 self._introduced(link, author)
             case Stated(raws=raws):
@@ -527,6 +525,11 @@ class Replication:
 
     def _is_pruned(self, author: bytes, seq: int) -> bool:
         return block_of(seq) in self._chains.reader.pruned(author).blocks
+
+    def _met(self, link: _Link, at_ms: int) -> None:
+        self._chains.clock_guard.heard(link.peer, at_ms)
+        link.session.state(self.heals.known())
+        self.own_head.ask(link)
 
     def _introduced(self, link: _Link, author: bytes) -> None:
         if self._links.get(link.peer) is link:
