@@ -26,10 +26,11 @@ from passby.node.api.serving import serve_on
 from passby.node.clock import machine_clock
 from passby.node.following import Following
 from passby.node.home import Home
+from passby.node.iban import parse_iban
 from passby.node.joining import Answer
 from passby.node.mending import mend
 from passby.node.net_libp2p import Libp2pNetwork
-from passby.node.participant import Identity, Participant
+from passby.node.participant import Identity, Participant, Private
 from passby.node.policy_file import PolicyFile
 from passby.node.pruning import DAY_MS
 from passby.node.rides import Rides
@@ -37,6 +38,7 @@ from passby.node.storage import SWITCH_INTERVAL_S, Storage, open_storage
 from passby.node.witness_key import WitnessGuard
 from passby.protocol.errors import LocalError
 from passby.protocol.limits import BOOTSTRAP_RETRY_MAX_S, REDIAL_FIRST_S
+from passby.protocol.talk import Payment
 from passby.protocol.topics import topic_for
 
 log = logging.getLogger(__name__)
@@ -120,6 +122,11 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
             note_cosigned=guard.note,
             keep_ms=config.retention_days * DAY_MS,
             following=Following(home.followed_path),
+            private=Private(
+                home.talk_path,
+                config.place,
+                Payment(config.name[:70], parse_iban(config.pay_to)) if config.pay_to else None,
+            ),
         )
         participant.witnessing.is_on = config.witness
         rides = Rides(home.rides_path, participant.market, key.public, machine_clock)

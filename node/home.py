@@ -16,7 +16,7 @@
       head.guard         how far the own chain has come; left out of backups, see `head_guard`
       rides.json         0600, own ways of the next hours; no neighbour hears of them
       followed.json      0600, whom the person follows
-      followed.json      0600, whom the person follows
+      talk.json          0600, messages to and from others, those that wait among them
       witness.guard      how much was cosigned; left out likewise, see `witness_key`
       passby.sock        0600, where the daemon answers
       daemon.lock        held by the daemon while it lives; its process id
@@ -250,6 +250,11 @@ class Home:
     def followed_path(self) -> Path:
         """Whom the person follows."""
         return self.path / "followed.json"
+
+    @property
+    def talk_path(self) -> Path:
+        """Where messages to and from others are kept."""
+        return self.path / "talk.json"
 
     @property
     def policy_path(self) -> Path:

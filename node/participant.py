@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -19,6 +20,7 @@ from passby.geo.rings import topics_around
 from passby.ledger.checkpoint import WitnessKey
 from passby.ledger.draft import Draft
 from passby.ledger.policy import NO_POLICY, Policy
+from passby.node.arranging import Arranging
 from passby.node.chains import Chains, Storage
 from passby.node.checkpoints import Checkpoints
 from passby.node.circle import Circle
@@ -39,6 +41,7 @@ from passby.node.quotas import Quotas
 from passby.node.replicate import Replication
 from passby.node.rides import Stop
 from passby.node.sealing import Sealing, derived_box_seed
+from passby.node.talk import Talk
 from passby.node.warnings import Warnings
 from passby.node.witness_key import derived_witness_seed
 from passby.node.witnessing import Witnessing
@@ -47,11 +50,27 @@ from passby.protocol.keys import Certificate, SigningKey, certificate_commitment
 from passby.protocol.limits import SEQ_MAX
 from passby.protocol.payloads import Genesis, encode_payload
 from passby.protocol.sealed import BoxKey
+from passby.protocol.talk import Message, Payment
 from passby.protocol.types import TRADE_TYPES, EntryType
 
 NETWORK_ID: Final = hashlib.sha256(b"passby main network 1").digest()
 _WORDS: Final = {PeerConnected: "peer-connected", PeerDisconnected: "peer-disconnected"}
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """What only counterparties hear of, and where it is kept between starts.
+
+    Attributes:
+        talk_path: the file of messages; None keeps them in memory.
+        place: the exact place, told once a trade is confirmed.
+        payment: how to pay this person, told with the own commit.
+    """
+
+    talk_path: Path | None = None
+    place: str | None = None
+    payment: Payment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +122,7 @@ class Participant:
         network_id: tells networks apart.
         policy: gives whose cosignatures this node's trades need; nobody's unless told.
         keep_ms: how far back others' chains are kept whole, 0 for ever.
+        private: what is told to counterparties alone.
         note_cosigned: told by how much the trees cosigned here have grown; see `WitnessGuard`.
         following: whom the person follows; nobody unless told.
     """
@@ -120,6 +140,7 @@ class Participant:
         note_cosigned: Callable[[int], None] = lambda _gained: None,
         keep_ms: int = 0,
         following: Following | None = None,
+        private: Private = Private(),
     ) -> None:
         self.identity = identity
         self.clock = clock
@@ -147,6 +168,19 @@ class Participant:
             self.circle.has,
         )
         self.quorum.on_reached(self.desk.look)
+        self.talk = Talk(
+            private.talk_path,
+            network,
+            self.chains,
+            self.sealing,
+            identity.key,
+            identity.box,
+            clock,
+            lambda author: self.circle.has(author) or self.desk.is_open_with(author),
+        )
+        self.arranging = Arranging(self.talk, self.chains, private.place, private.payment)
+        self.desk.on_trade(self.arranging.see_trade)
+        self.talk.on_heard(self._tell_of_message)
         cells = topics_around(home)
         self.quotas = Quotas(self.chains, self.circle, cells)
         self.following = following or Following()
@@ -211,6 +245,7 @@ class Participant:
             nursery.start_soon(self.desk.run)
             nursery.start_soon(self.quorum.run)
             nursery.start_soon(self.pruning.run)
+            nursery.start_soon(self.talk.run)
             nursery.start_soon(self._follow_peers, nursery)
             task_status.started()
 
@@ -223,6 +258,7 @@ class Participant:
             self.events.tell({"kind": _WORDS[type(event)], "peer": event.peer})
             # Events can be lost in a burst; who is connected is the truth.
             here = self.network.peers()
+            self.talk.look()
             for peer in [peer for peer in self._keeping if peer not in here]:
                 self._keeping.pop(peer).cancel()
             for peer in here:
@@ -255,6 +291,17 @@ class Participant:
                         "at_ms": body.at_ms,
                     }
                 )
+
+    def _tell_of_message(self, message: Message) -> None:
+        self.events.tell(
+            {
+                "kind": "message",
+                "about": message.about.hex(),
+                "said": message.kind.name.lower(),
+                "author": message.author.hex(),
+                "at_ms": message.at_ms,
+            }
+        )
 
     def tell_of_stop(self, stop: Stop) -> None:
         """Tell who listens that a lot was listed beside an own way."""

@@ -58,7 +58,7 @@ class Sealing:
         for party in parties:
             if party == me:
                 continue
-            key = self._key_of(party)
+            key = self.key_of(party)
             if key is None:
                 raise RefusedError(
                     f"{party.hex()[:12]} publishes no key to which words could be sealed.",
@@ -74,7 +74,8 @@ class Sealing:
         except RemoteError as error:
             raise RefusedError(f"These words cannot be sealed: {error.detail}.") from None
 
-    def _key_of(self, party: bytes) -> bytes | None:
+    def key_of(self, party: bytes) -> bytes | None:
+        """Return the key to which words for this device are sealed, None where it shows none."""
         record = self._chains.reader.record_at(party, 1)
         if record is None or record.payload is None:
             return None

@@ -480,3 +480,25 @@ DISK_LOW_BYTES: Final = 256 * 2**20
 """Free space below which doctor warns: a busy month of a neighbourhood."""
 BOOTSTRAP_RETRY_MAX_S: Final = 30
 """The longest pause between two tries of an address that has not answered yet."""
+TALK_MAX: Final = 4096
+"""Bytes of one message between two devices: words as long as an entry's, and who says them."""
+TALK_HELD_MAX: Final = 2000
+"""Messages kept, both ways; beyond, the oldest go. A year of a busy household."""
+TALK_STRANGERS_MAX: Final = 200
+"""Of them by authors nobody answers for and with whom nothing is agreed: an evening's quotes."""
+TALK_ABOUT_MAX: Final = 100
+"""Of them by one author about one trade, request or lot; who has more to say, calls."""
+TALK_WAITING_MAX: Final = 256
+"""Of them not delivered yet: neighbours asleep for a weekend."""
+TALK_FOR_S: Final = 30 * 24 * 3600
+"""How long a message waits for whom it is meant; older ones are refused, so that none returns."""
+TALK_RETRY_S: Final = 20
+"""From one try to deliver what waits to the next; a neighbour that comes is tried at once."""
+TALK_RECIPIENTS_AT_ONCE: Final = 8
+"""Devices that are looked for side by side among the neighbours."""
+TALK_PEER_BURST: Final = 64
+"""Messages taken from a peer at once, as after a night asleep."""
+TALK_PEER_RATE_PER_S: Final = 1.0
+"""And on average: each taken one is a file written."""
+TALK_PEERS_METERED_MAX: Final = 1024
+"""Peers whose rate is remembered."""

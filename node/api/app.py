@@ -147,6 +147,7 @@ class _StepBody(msgspec.Struct, forbid_unknown_fields=True):
     amount: int | None = None
     amount_minor: int | None = None
     reason: str | None = None
+    text: str | None = None
 
 
 class _Handlers:
@@ -312,12 +313,14 @@ class _Handlers:
                 return _json(await self._service.paid(trade, body.amount_minor))
             case "check":
                 return _json(await self._service.check(trade))
+            case "say":
+                return _json(self._service.say(trade, body.text or ""))
             case "cancel":
                 return _json(await self._service.cancel(trade, body.reason))
             case _:
                 raise UsageError(
                     f"“{step}” is no step of a trade.",
-                    "The steps are accept, handover, receive, paid, check and cancel.",
+                    "The steps are accept, handover, receive, paid, check, say and cancel.",
                 )
 
     async def witnesses(self, _request: Request) -> Response:

@@ -18,6 +18,7 @@ from passby.geo.lots import Side
 from passby.ledger.draft import Draft
 from passby.node.api.people import People
 from passby.node.api.shown import Json, Shown, shown_commute
+from passby.node.api.talking import Talking
 from passby.node.api.witnesses import Witnesses
 from passby.node.events import Event
 from passby.node.listing import draft_of, read_listed
@@ -71,6 +72,7 @@ class Service:
         self._refusal = refusal
         self._rides = rides
         self.people = People(participant)
+        self.talking = Talking(participant)
         self._started_s = trio.current_time()
         self._shown = Shown(
             participant.chains,
@@ -403,8 +405,18 @@ class Service:
         return [self._shown.trade(trade) for trade in trades[:API_LIST_MAX]]
 
     def trade(self, trade: str) -> Json:
-        """Return one trade with its entries."""
-        return self._shown.trade(self._node.desk.trade(self._id(trade)), entries=True)
+        """Return one trade with its entries, and what was said about it."""
+        trade_id = self._id(trade)
+        return {
+            **self._shown.trade(self._node.desk.trade(trade_id), entries=True),
+            "talk": self.talking.about(trade_id),
+            "payments": self.talking.payments(trade_id),
+        }
+
+    def say(self, trade: str, text: str) -> Json:
+        """Say something to the other parties of a trade."""
+        self.talking.say(self._id(trade), text)
+        return self.trade(trade)
 
     async def accept(self, trade: str) -> Json:
         """Accept a propose."""

@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, str]] = {
     "accept": "trades",
     "handover": "trades",
     "receive": "trades",
+    "say": "talking",
     "cancel": "trades",
     "trade": "trades",
     "witness": "witnesses",

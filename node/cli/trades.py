@@ -8,6 +8,7 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Group, Session, clean, command
+from passby.node.cli.talking import payment_lines, talk_lines
 from passby.node.cli.typed import amount_option, in_unit, moment_option
 from passby.protocol.errors import Exit, LocalError, RefusedError
 
@@ -305,7 +306,7 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
             + (" (after the fork)" if entry["after_fork"] else "")
             + (f": {clean(entry['text'])}" if entry.get("text") else "")
         )
-    return lines
+    return [*lines, *talk_lines(trade.get("talk", [])), *payment_lines(trade.get("payments", []))]
 
 
 def _vouched(vouched: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from passby.node.clock import machine_clock
 from passby.node.head_guard import begin
 from passby.node.listing import draft_of, read_listed
 from passby.node.net import Network
-from passby.node.participant import NETWORK_ID, Identity, Participant
+from passby.node.participant import NETWORK_ID, Identity, Participant, Private
 from passby.node.storage import InlineStorage, open_storage
 from passby.protocol.errors import RefusedError
 from passby.protocol.keys import Certificate, SigningKey
@@ -67,6 +67,7 @@ class Household:
         self.clock = street.clock
         self.address = ""
         self.policy = NO_POLICY
+        self.private = Private()
 
     async def start(self) -> None:
         """Take part, with whatever the store holds."""
@@ -107,6 +108,7 @@ class Household:
                 os.urandom,
                 self.network_id,
                 lambda: self.policy,
+                private=self.private,
             )
             await self.participant.run(task_status=task_status)
 

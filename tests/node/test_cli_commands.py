@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "COMMANDS.md"
 WANTED = (
     "init up down status id peers join invite vouch follow unfollow doctor config device backup "
     "restore offer request give import book matches ride commute propose accept handover receive "
-    "cancel trade witness policy ledger audit erase proof bench demo version"
+    "say cancel trade witness policy ledger audit erase proof bench demo version"
 )
 
 

@@ -9,15 +9,18 @@ from typing import Any
 import pytest
 from tests.vectors.make import FOLDER, build, text
 
-from passby.protocol.codec import decode, encode
+from passby.protocol.codec import decode, encode, read_uvarint
 from passby.protocol.entry import encode_record, entry_id, parse_entry, payload_hash, read_record
+from passby.protocol.errors import RemoteError
 from passby.protocol.judge import Accept, Ignore, Reject, check_record, check_signature, judge
 from passby.protocol.keys import Certificate, certificate_commitment, root_from_words
+from passby.protocol.limits import TALK_MAX
 from passby.protocol.payloads import Note, Offer, decode_payload
 from passby.protocol.price import Price
 from passby.protocol.sealed import BoxKey, unseal
 from passby.protocol.secret import code_from, secret_hash, stretch
 from passby.protocol.statements import counted_heal, counted_seal, parse_statement
+from passby.protocol.talk import open_message, parse
 from passby.protocol.trade import fold
 from passby.protocol.units import to_base
 
@@ -65,6 +68,24 @@ def test_sealed_words_are_opened_by_these_keys_alone() -> None:
         assert opened is not None
         assert opened.hex() == case["content"]
     assert unseal(found, BoxKey(b"\x13" * 32), author, context) is None
+
+
+def test_messages_are_opened_by_their_reader_and_nothing_else_is_one() -> None:
+    case = read("talk")
+    box = BoxKey(bytes.fromhex(case["box_seed"]))
+    for made in case["messages"]:
+        data = bytes.fromhex(made["message"])
+        length, start = read_uvarint(data, 0, TALK_MAX)
+        assert length == len(data) - start
+        message = open_message(data[start:], box)
+        assert message is not None
+        assert (message.raw.hex(), message.id.hex()) == (made["signed"], made["id"])
+        assert (message.author.hex(), message.to.hex()) == (case["author"], case["reader"])
+        assert message.kind.name.lower() == made["kind"]
+        assert open_message(data[start:], BoxKey(b"\x13" * 32)) is None
+    for raw in case["refused"]:
+        with pytest.raises(RemoteError):
+            parse(bytes.fromhex(raw))
 
 
 def test_of_each_set_of_statements_these_count_in_any_order() -> None:

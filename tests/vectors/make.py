@@ -14,6 +14,7 @@ from typing import assert_never
 
 from tests.protocol.chains import CELL, CONFIRM_BY, DAY, HANDOVER_UNTIL, HOUR, T0, Deal, Party
 from tests.vectors.checkpoints import checkpoints
+from tests.vectors.talk import talk
 
 from passby.ledger.bundle import About, Bundle, check_bundle, encode_bundle
 from passby.ledger.chain import ChainRule
@@ -526,6 +527,7 @@ def build() -> dict[str, object]:
         "sealed": sealed(),
         "secrets": secrets(),
         "statements": statements(),
+        "talk": talk(),
         "trades": trades(),
         "units": units(),
     }
