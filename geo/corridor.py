@@ -21,7 +21,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from passby.geo.cells import EARTH_RADIUS_M, cell_at, centre_of, resolution_of
+from passby.geo.cells import (
+    EARTH_RADIUS_M,
+    cell_at,
+    centre_of,
+    reach_of_cell_m,
+    resolution_of,
+    topic_cell,
+)
+from passby.geo.rings import cover
 from passby.protocol.limits import (
     CELL_RESOLUTION_MAX,
     TOPIC_RESOLUTION,
@@ -41,6 +49,8 @@ LIKELY: Final = 0.55
 with lots at resolution 8, that finds nine of ten and is wrong about one of twelve."""
 _SAMPLE_LEVELS: Final = 2
 """A cell is looked at in the centres of its children so many resolutions finer: 49 points."""
+_LOOK_RESOLUTION: Final = 7
+"""Surroundings of a way are looked at in steps of such cells, some 2.4 km wide."""
 _HOUR_MS: Final = 3_600_000
 _NEVER: Final = np.inf
 
@@ -143,6 +153,25 @@ def stretches(way: Way, resolution: int) -> list[Stretch]:
         else:
             found.append(Stretch(cell, at_ms, at_ms))
     return found
+
+
+def topics_along(way: Way, aside_m: int) -> frozenset[int]:
+    """Return the topic cells of all lots that lie within `aside_m` of the way.
+
+    A few more are among them. Cells within a coarser one stick out over its edge, so the topic
+    in which a point lies need not be that of a lot there.
+    """
+    around_m = aside_m + round(reach_of_cell_m(_LOOK_RESOLUTION))
+    return frozenset(
+        topic_cell(near)
+        for cell in {stretch.cell for stretch in stretches(way, _LOOK_RESOLUTION)}
+        for near in cover(cell, around_m) or (cell,)
+    )
+
+
+def farthest_m(limit_s: int, speed_km_h: float) -> int:
+    """Return how far from the way a stop can be at most; what is farther costs more."""
+    return round((limit_s * speed_km_h / 3.6 + REJOIN_MAX_M) / (2 * CIRCUITY))
 
 
 def meeting(

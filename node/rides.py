@@ -22,16 +22,16 @@ from passby.geo.book import EVERYTHING, subtree_label
 from passby.geo.categories import takes_in
 from passby.geo.commute import Commute, learn
 from passby.geo.corridor import (
-    CIRCUITY,
     LIKELY,
-    REJOIN_MAX_M,
     Fix,
     Meeting,
     Way,
+    farthest_m,
     meeting,
     planned,
     recorded,
     stretches,
+    topics_along,
 )
 from passby.geo.lots import BookLot
 from passby.node.clock import Clock
@@ -45,7 +45,6 @@ from passby.protocol.limits import (
     RIDE_LOTS_MAX,
     RIDE_PLACES_MAX,
     RIDES_MAX,
-    TOPIC_RESOLUTION,
     WAY_FIXES_MAX,
 )
 from passby.protocol.payloads import Window
@@ -236,14 +235,12 @@ class Rides:
 
         Of lots beside it the RIDE_LOTS_MAX that lie nearest to its beginning are looked at.
         """
-        speed_km_h = SPEED_KM_H[ride.vehicle]
-        # What is farther costs more than the limit even where the most of the way is left out.
-        reach_m = (ride.limit_s * speed_km_h / 3.6 + REJOIN_MAX_M) / (2 * CIRCUITY)
+        around_m = self._farthest_m(ride) + _LOOK_SPREAD_M
         label = EVERYTHING if ride.category is None else subtree_label(ride.category)
         offers = self._market.offers
         slots: dict[int, None] = {}
         for stretch in stretches(self._way(ride), _LOOK_RESOLUTION):
-            near = offers.near([label], stretch.cell, round(reach_m) + _LOOK_SPREAD_M)
+            near = offers.near([label], stretch.cell, around_m)
             slots.update(dict.fromkeys(near.tolist()))
             if len(slots) >= RIDE_LOTS_MAX:
                 break
@@ -310,13 +307,16 @@ class Rides:
                 self._ways[ride.id] = way
         return way
 
+    def _farthest_m(self, ride: Ride) -> int:
+        return farthest_m(ride.limit_s, SPEED_KM_H[ride.vehicle])
+
     def _look_at_topics(self) -> None:
         rides = self.planned()
         self._ways = {ride.id: self._way(ride) for ride in rides}
         topics = frozenset(
-            stretch.cell
+            topic
             for ride in rides
-            for stretch in stretches(self._way(ride), TOPIC_RESOLUTION)
+            for topic in topics_along(self._way(ride), self._farthest_m(ride))
         )
         if topics != self._topics:
             self._topics = topics
