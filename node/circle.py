@@ -74,6 +74,11 @@ class Circle:
         return self._chains.reader.vouched_by(self._chains.author)
 
     @property
+    def own(self) -> frozenset[bytes]:
+        """The devices of this node's person, as far as they are known."""
+        return frozenset(self._own)
+
+    @property
     def shares(self) -> Mapping[bytes, int]:
         """Author -> share, of all who are vouched for."""
         return self._shares

@@ -23,7 +23,7 @@ from passby.protocol.limits import (
     TEXT_MAX,
 )
 from passby.protocol.payloads import Condition, Offer, Request, Window, encode_payload
-from passby.protocol.price import Price
+from passby.protocol.price import KNOTS_MAX, Price
 from passby.protocol.types import EntryType
 from passby.protocol.units import Unit
 
@@ -37,6 +37,7 @@ class ListedPrice(msgspec.Struct, frozen=True):
     minor: Whole
     per_amount: Whole
     currency: str
+    knots: Annotated[tuple[tuple[Time, Whole], ...], Meta(max_length=KNOTS_MAX)] = ()
 
 
 class ListedWindow(msgspec.Struct, frozen=True):
@@ -165,12 +166,15 @@ def _check_amounts(listed: Listed) -> None:
 
 
 def _price(listed: Listed) -> Price:
-    minor, per_amount, currency = msgspec.structs.astuple(listed.price)
+    minor, per_amount, currency, knots = msgspec.structs.astuple(listed.price)
     if per_amount < 1:
         raise UsageError("A price is for at least one unit.")
     decimals_of(currency)
-    price = Price(minor, per_amount, currency)
-    if price.total_minor(listed.amount, 0) > AMOUNT_MAX:
+    try:
+        price = Price(minor, per_amount, currency, knots)
+    except ValueError as error:
+        raise UsageError(f"This price does not fit: {error}.") from None
+    if any(price.total_minor(listed.amount, at_ms) > AMOUNT_MAX for at_ms, _ in (*knots, (0, 0))):
         raise UsageError("All of it costs more than can be counted.", "Lower the price.")
     return price
 

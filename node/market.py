@@ -13,7 +13,7 @@ from passby.geo.book import EVERYTHING, Book, subtree_label
 from passby.geo.categories import takes_in
 from passby.geo.cells import distance_m, unit_vector
 from passby.geo.lots import BookLot, Side, gtin14, offered, wanted
-from passby.geo.match import Match, matches_for_offer, matches_for_request
+from passby.geo.match import NO_TRUST, Match, Trust, matches_for_offer, matches_for_request
 from passby.ledger.frames import Places
 from passby.ledger.views import (
     OpenLot,
@@ -58,6 +58,7 @@ class Market:
         self.offers = Book(Side.OFFER)
         self.requests = Book(Side.REQUEST)
         self.skipped = Skipped()
+        self.trust: Callable[[], Trust] = lambda: NO_TRUST
         self._stale_lots: dict[tuple[bytes, int], None] = {}
         self._stale_requests: dict[tuple[bytes, int], None] = {}
         self._stale = trio.Event()
@@ -326,5 +327,5 @@ class Market:
 
     def _matches_of(self, lot: BookLot, now_ms: int, limit: int) -> list[Match]:
         if lot.side is Side.REQUEST:
-            return matches_for_request(self.offers, lot, now_ms, limit)
-        return matches_for_offer(self.requests, lot, now_ms, limit)
+            return matches_for_request(self.offers, lot, now_ms, limit, trust=self.trust())
+        return matches_for_offer(self.requests, lot, now_ms, limit, trust=self.trust())

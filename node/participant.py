@@ -39,6 +39,7 @@ from passby.node.pruning import Pruning
 from passby.node.quorum import Quorum
 from passby.node.quotas import Quotas
 from passby.node.replicate import Replication
+from passby.node.reputations import Reputations
 from passby.node.rides import Stop
 from passby.node.sealing import Sealing, derived_box_seed
 from passby.node.talk import Talk
@@ -158,6 +159,8 @@ class Participant:
         )
         self.quorum = Quorum(network, self.chains, self.checkpoints, self.witnessing, policy)
         self.circle = Circle(self.chains, Certificate.parse(identity.certificate).root)
+        self.reputations = Reputations(self.chains, self.circle, clock)
+        self.market.trust = lambda: self.reputations.trust
         self.desk = Desk(
             self.chains,
             clock,
@@ -238,6 +241,7 @@ class Participant:
             nursery.start_soon(self.circle.run)
             nursery.start_soon(self.quotas.run)
             nursery.start_soon(self.market.run)
+            nursery.start_soon(self.reputations.run)
             nursery.start_soon(self.gossip.run)
             nursery.start_soon(self.interest.run)
             nursery.start_soon(self.replication.watch)

@@ -502,3 +502,11 @@ TALK_PEER_RATE_PER_S: Final = 1.0
 """And on average: each taken one is a file written."""
 TALK_PEERS_METERED_MAX: Final = 1024
 """Peers whose rate is remembered."""
+REPUTATION_DEPTH: Final = 4
+"""Trades over which trust is handed on: farther off less than a sixteenth would be left of it."""
+REPUTED_MAX: Final = 20_000
+"""Authors that a view of reputations takes in: more than a city's trades of one year."""
+REPUTATION_SLICE: Final = 8
+"""Trades folded at a time for reputations, some 5 ms: whoever asks meanwhile need not wait."""
+DEALINGS_MAX: Final = 200_000
+"""Fulfilled trades held in memory for reputations, some 60 MiB."""

@@ -166,6 +166,7 @@ class _Handlers:
             ("GET", "/v1/followed", self.followed),
             ("POST", "/v1/vouches", self.vouch),
             ("GET", "/v1/vouches", self.vouches),
+            ("GET", "/v1/reputation", self.reputation),
             ("GET", "/v1/doctor", self.doctor),
             ("POST", "/v1/clock/accept", self.accept_clock),
             ("POST", "/v1/statements", self.state),
@@ -226,6 +227,9 @@ class _Handlers:
 
     async def vouches(self, _request: Request) -> Response:
         return _json(self._service.people.vouches())
+
+    async def reputation(self, request: Request) -> Response:
+        return _json(self._service.people.reputation(request.query_params.get("author", "")))
 
     async def doctor(self, _request: Request) -> Response:
         return _json(self._service.doctor())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from passby.ledger.reputation import WHOLE
 from passby.node.api.shown import Json
 from passby.node.joining import Answer
 from passby.node.participant import Participant
@@ -162,6 +163,40 @@ class People:
             "by_others": [self._shown(author) for author in others[:API_LIST_MAX]],
             "strangers": {"authors": strangers, "bytes": size},
         }
+
+    def reputation(self, text: str) -> Json:
+        """Return how far an author is trusted, and the trades that this rests on.
+
+        Raises:
+            RefusedError: nobody or several are called so.
+        """
+        node = self._node
+        found = node.reputations.of(node.names.find(text, node.chains.heads))
+        return {
+            "author": found.author.hex(),
+            "name": node.names.of(found.author),
+            "trust": found.trust / WHOLE,
+            "steps": found.steps,
+            "through": [self._named(author) for author in found.through],
+            "counterparties": len(found.partners),
+            "trades": sum(partner.trades for partner in found.partners),
+            "since_ms": min((partner.first_ms for partner in found.partners), default=None),
+            "partners": [
+                {
+                    **self._named(partner.author),
+                    "you": partner.author in node.circle.own,
+                    "trades": partner.trades,
+                    "first_ms": partner.first_ms,
+                    "last_ms": partner.last_ms,
+                    "trust": partner.trust / WHOLE,
+                }
+                for partner in found.partners[:API_LIST_MAX]
+            ],
+            "frozen": node.chains.is_frozen(found.author),
+        }
+
+    def _named(self, author: bytes) -> Json:
+        return {"author": author.hex(), "name": self._node.names.of(author)}
 
     def _shown(self, author: bytes) -> Json:
         share = self._node.circle.share(author)

@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, str]] = {
     "vouch": "neighbours",
     "follow": "following",
     "unfollow": "following",
+    "reputation": "neighbours",
     "doctor": "doctor",
     "config": "setup",
     "device": "devices",

@@ -68,7 +68,7 @@ def _neighbours(session: Session) -> list[str]:
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @words_option
 def restore_command(session: Session, *, file: Path, words_file: Path | None) -> None:
-    """Make a new device of yours from a backup FILE and your 24 words.
+    """Make a new device of yours from a backup and your 24 words.
 
     It is a device of its own with a chain of its own: the old one's chain comes along to be
     read, and goes on nowhere. Seal the old device if it is lost.

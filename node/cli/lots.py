@@ -76,13 +76,15 @@ def _given(function: F) -> F:
     'passby offer "Brake fluid DOT 4" --category fluids/brake-fluid --amount "946 ml" \\',
     '    --price 4EUR --best-before "5 weeks" --until "4 weeks"',
     'passby offer "Eggs" --category food/eggs --amount "a dozen" --price "2EUR per 6 pieces"',
+    'passby offer "Bread" --category food/bread --price "3EUR falling to 0 by 21:00"',
 )
 @click.argument("name")
 @_given
 @click.option(
     "--price",
     metavar="PRICE",
-    help='"4EUR": for each piece or seat, else for all of it. "4EUR per l", "4EUR in all".',
+    help='"4EUR": for each piece or seat, else for all of it. "4EUR per l", "4EUR in all", '
+    '"4EUR falling to 0 by friday".',
 )
 @click.option("--per", metavar="AMOUNT", help="What the price is for: l, 100ml, piece.")
 @click.option("--pay", multiple=True, metavar="WAY", help="How you like to be paid: cash, sepa.")
@@ -149,7 +151,7 @@ def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict
         UsageError: something in it cannot be read.
     """
     from passby.geo.categories import parse_category
-    from passby.node.prices import parse_price
+    from passby.node.curves import parse_terms
 
     told = given["measure"]
     amount = amount_option(session, given["amount"], told)
@@ -162,7 +164,8 @@ def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict
             "Say the rest with --text." if name else "Say what it is in a few words.",
         )
     config = session.home.config()
-    terms = parse_price(price, config.currency, measure_of(session, told)).price(amount)
+    measure = measure_of(session, told)
+    terms = parse_terms(price, amount, show.now_ms(), local_zone(), config.currency, measure)
     category = given["category"]
     if category is None:
         category = session.ask("Its category", "--category fluids/brake-fluid")
@@ -176,6 +179,7 @@ def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict
             "minor": terms.minor,
             "per_amount": terms.per_amount,
             "currency": terms.currency,
+            **({"knots": [list(knot) for knot in terms.knots]} if terms.knots else {}),
         },
         "brand": given["brand"] and _nfc(given["brand"]),
         "condition": given["condition"],

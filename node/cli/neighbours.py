@@ -131,3 +131,46 @@ def _vouch_lines(session: Session, answer: dict[str, Any]) -> list[str]:
         return [f"You vouch for nobody yet: {session.line('vouch')} NAME", crowd]
     table = show.table(["name", "author", ">entries taken", "vouched for by"], rows, squeeze=0)
     return [*table, crowd]
+
+
+@command("reputation", "passby reputation Ben", "passby reputation 4be1f0a2 --json")
+@click.argument("author", metavar="AUTHOR|NAME")
+def reputation_command(session: Session, *, author: str) -> None:
+    """Show with whom an author has traded to the end.
+
+    And how far you trust it for that. Only fulfilled trades count, by how many different people
+    they were with; whoever you have traded with hands on half the trust you have in them.
+    """
+    answer = session.get("/v1/reputation", author=author)
+    session.out(answer, lambda: _reputation_lines(answer))
+
+
+def _reputation_lines(answer: dict[str, Any]) -> list[str]:
+    who = show.who(answer["name"], answer["author"])
+    false = [f"{who} is proven false: it showed two histories."] if answer["frozen"] else []
+    if not answer["partners"]:
+        return [*false, f"No fulfilled trade of {who} is known here."]
+    steps = answer["steps"]
+    ways = ", ".join(show.who(way["name"], way["author"]) for way in answer["through"])
+    reached = (
+        "you know nobody who has traded with them"
+        if steps is None
+        else "you have traded with them, or vouch for them"
+        if steps == 1
+        else f"{steps} steps away, by way of {ways}"
+    )
+    rows = [
+        [
+            "you" if partner["you"] else show.who(partner["name"], partner["author"]),
+            str(partner["trades"]),
+            show.moment(partner["first_ms"]),
+            show.moment(partner["last_ms"]),
+            "-" if partner["you"] else f"{partner['trust']:.0%}",
+        ]
+        for partner in answer["partners"]
+    ]
+    trades = show.count(answer["trades"], "fulfilled trade")
+    others = show.count(answer["counterparties"], "counterparty", "counterparties")
+    told = (f"{who}: trusted {answer['trust']:.0%}; {reached}.", f"{trades} with {others}:")
+    table = show.table(["with", ">trades", "first", "last", ">trusted"], rows, squeeze=0)
+    return [*false, *told, *table]

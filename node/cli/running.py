@@ -190,7 +190,7 @@ def down_command(session: Session) -> None:
 
 @command("status", "passby status")
 def status_command(session: Session) -> None:
-    """Show how the node is doing, and whether something waits for you."""
+    """Show how the node is doing, and whether anything awaits you."""
     status = session.get("/v1/status")
     session.out(status, lambda: _status_lines(session, status))
 

@@ -61,12 +61,24 @@ def money(minor: int, currency: str) -> str:
 
 
 def price(terms: dict[str, Any], unit: str) -> str:
-    """Return a price with what it is for: "4.00 EUR per 946 ml", "2.00 EUR each", "free"."""
-    paid = money(terms["minor"], terms["currency"])
-    if not terms["minor"]:
-        return paid
+    """Return a price with what it is for: "4.00 EUR per 946 ml", "2.00 EUR each", "free".
+
+    One that moves is as it is now, with where it goes: "2.00 EUR each, free in 3 days".
+    """
+    knots = terms.get("knots") or []
+    ahead = [knot for knot in knots if knot[0] > now_ms()]
+    minor = terms["minor"]
+    if knots:
+        from passby.protocol.price import Price
+
+        curve = Price(minor, terms["per_amount"], terms["currency"], tuple(map(tuple, knots)))
+        minor = curve.minor_at(now_ms())
+    paid = money(minor, terms["currency"])
+    then = f", {money(ahead[-1][1], terms['currency'])} {until(ahead[-1][0])}" if ahead else ""
+    if not minor:
+        return paid + then
     per = amount(terms["per_amount"], unit)
-    return f"{paid} each" if per == "1 pc" else f"{paid} per {per.removeprefix('1 ')}"
+    return (f"{paid} each" if per == "1 pc" else f"{paid} per {per.removeprefix('1 ')}") + then
 
 
 def distance(metres: int | None) -> str:

@@ -16,9 +16,10 @@ from passby.node.cli.frame import Command, Group
 
 DOCS = Path(__file__).parents[2] / "docs" / "COMMANDS.md"
 WANTED = (
-    "init up down status id peers join invite vouch follow unfollow doctor config device backup "
-    "restore offer request give import book matches ride commute propose accept handover receive "
-    "say cancel trade witness policy ledger audit erase proof bench demo version"
+    "init up down status id peers join invite vouch follow unfollow reputation doctor config "
+    "device backup restore offer request give import book matches ride commute propose accept "
+    "handover receive say cancel trade witness policy ledger audit erase proof bench demo "
+    "version"
 )
 
 
