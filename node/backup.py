@@ -3,6 +3,7 @@
     backup = "passby backup 1" and a line feed ‖ sealed box to the person's root of a msgpack map:
              config text, root b32, device b32, certificate, certificate_salt b16,
              peers [text], made_at_ms, boxes [b32], followed [b32] (absent: nobody),
+             files {name: bytes} (absent: none; policy.txt and rides.json as they were),
              chains: uvarint-length-prefixed runs of records
 
 A restore is a new device. Two devices that sign with one key fork its chain, which is how
@@ -32,6 +33,7 @@ from passby.ledger.store_sqlite import SqliteStore
 from passby.node.config import BOOTSTRAP_MAX, Config, parse, render
 from passby.node.following import Following
 from passby.node.home import Home
+from passby.node.private import replace_private
 from passby.protocol.codec import decode, encode, encode_uvarint, read_uvarint
 from passby.protocol.entry import encode_record, read_records
 from passby.protocol.errors import DamagedError, Exit, LocalError, RemoteError, UsageError
@@ -41,11 +43,15 @@ from passby.protocol.limits import (
     FOLLOWED_MAX,
     FORMER_BOXES_MAX,
     FRAME_MAX,
+    POLICY_MAX,
+    PRIVATE_FILE_MAX,
     RUN_MAX,
     SEQ_MAX,
 )
 
 MAGIC: Final = b"passby backup 1\n"
+_FILES: Final = {"policy.txt": POLICY_MAX, "rides.json": PRIVATE_FILE_MAX}
+"""What else of the home comes along, and how long it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class Backup:
     boxes: tuple[bytes, ...] = ()
     """Seeds of the keys to which others sealed words for the device and those before it."""
     followed: tuple[bytes, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    """What the person's own files in the home hold, by their names."""
 
     @classmethod
     def of(cls, home: Home, peers: Sequence[str], now_ms: int) -> Self:
@@ -98,6 +106,7 @@ class Backup:
             chains,
             (home.box_seed, *home.former_box_seeds)[:FORMER_BOXES_MAX],
             Following(home.followed_path).authors(),
+            tuple(_files(home)),
         )
 
     def seal(self) -> bytes:
@@ -117,6 +126,7 @@ class Backup:
                 "made_at_ms": self.made_at_ms,
                 "boxes": list(self.boxes),
                 "followed": list(self.followed),
+                "files": dict(self.files),
                 "chains": b"".join(encode_uvarint(len(run)) + run for run in self.chains),
             }
         )
@@ -172,6 +182,7 @@ class Backup:
                         if isinstance(boxes, list)
                         else (),
                         _keys(rest.get("followed")),
+                        _known_files(rest.get("files")),
                     )
                 case _:
                     raise DamagedError("This backup is not one of its root.", "Try another copy.")
@@ -195,6 +206,13 @@ class Backup:
         following = Following(home.followed_path)
         for author in self.followed:
             following.add(author, now_ms)
+        try:
+            for name, data in self.files:
+                replace_private(home.path / name, data)
+        except OSError as error:
+            raise LocalError(
+                f"{home.path} cannot be written: {error.strerror}.", "Make room on the disk."
+            ) from error
         store = SqliteStore(home.database_path)
         try:
             return home, take_in(store, self.chains)
@@ -284,3 +302,30 @@ def _keys(value: object) -> tuple[bytes, ...]:
     members = value if isinstance(value, list) else []
     keys = tuple(one for one in members if isinstance(one, bytes) and len(one) == KEY_BYTES)
     return keys[:FOLLOWED_MAX]
+
+
+def _files(home: Home) -> Iterator[tuple[str, bytes]]:
+    for name, most in _FILES.items():
+        path = home.path / name
+        try:
+            with path.open("rb") as file:
+                data = file.read(most + 1)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LocalError(
+                f"{path} cannot be read: {error.strerror}.", "See that it belongs to you.", Exit.IO
+            ) from error
+        if len(data) > most:
+            raise LocalError(f"{path} is over {most} bytes.", "Mend it, or move it elsewhere.")
+        yield name, data
+
+
+def _known_files(value: object) -> tuple[tuple[str, bytes], ...]:
+    """Return the files in a backup: anybody can seal one to a root, so no other name counts."""
+    members = value if isinstance(value, dict) else {}
+    return tuple(
+        (name, data)
+        for name, most in _FILES.items()
+        if isinstance(data := members.get(name), bytes) and len(data) <= most
+    )

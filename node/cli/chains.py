@@ -198,6 +198,7 @@ def _prune_alone(session: Session, keep_days: int | None, *, dry: bool) -> dict[
 
     from passby.ledger.store_sqlite import SqliteStore
     from passby.node.cli.auditing import name_of
+    from passby.node.following import Following
     from passby.node.policy_file import PolicyFile
     from passby.node.pruning import DAY_MS, bound, checked_keep_ms, plain_freed, prune_alone
     from passby.protocol.keys import Certificate
@@ -209,6 +210,6 @@ def _prune_alone(session: Session, keep_days: int | None, *, dry: bool) -> dict[
     with home.lock(), closing(SqliteStore(home.database_path)) as store:
         certificate = Certificate.parse(home.certificate)
         own = {certificate.device, *(one.key for one in store.devices(certificate.root))}
-        kept = own | bound(store, own, now_ms)
+        kept = own | bound(store, own, now_ms) | set(Following(home.followed_path).authors())
         freed = prune_alone(store, kept, policy, before_ms, now_ms, dry=dry)
         return plain_freed(freed, lambda author: name_of(store, author), dry=dry)

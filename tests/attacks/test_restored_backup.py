@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from passby.ledger.reader_sqlite import SqliteReader
 from passby.node.backup import Backup
 from passby.node.cli import run
 from passby.node.config import Config
+from passby.node.following import Following
 from passby.node.head_guard import RestoredError
 from passby.node.home import Home
 from passby.node.participant import NETWORK_ID, Identity
@@ -27,7 +29,8 @@ from passby.node.sealing import Sealing
 from passby.node.storage import open_storage
 from passby.protocol.entry import Record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
-from passby.protocol.keys import Certificate, root_from_words
+from passby.protocol.keys import Certificate, SigningKey, root_from_words
+from passby.protocol.limits import POLICY_MAX
 from passby.protocol.messages import End, Head, Heads, Hello, encode_message
 from passby.protocol.payloads import Note, encode_payload
 from passby.protocol.sealed import BoxKey
@@ -95,6 +98,34 @@ async def test_a_restore_is_a_new_device_that_holds_the_old_chain(tmp_path: Path
     (genesis, _) = await say(again)
     assert genesis.entry.seq == 1
     assert genesis.entry.author == again.ledger_key().public
+
+
+async def test_whom_one_follows_the_policy_and_the_rides_come_back(tmp_path: Path) -> None:
+    home, words = made(tmp_path / "home")
+    root = root_from_words(words)
+    followed = SigningKey(bytes(31) + b"\1").public
+    Following(home.followed_path).add(followed, NOW_MS)
+    home.policy_path.write_text("quorum none\n")
+    home.rides_path.write_bytes(b'{"rides": []}')
+    backup = Backup.open(Backup.of(home, [], NOW_MS).seal(), root)
+    again, _ = backup.restore(tmp_path / "again", root, NOW_MS + 1)
+    assert Following(again.followed_path).authors() == (followed,)
+    assert again.policy_path.read_text() == "quorum none\n"
+    assert again.rides_path.read_bytes() == b'{"rides": []}'
+    assert again.rides_path.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_backup_that_somebody_else_sealed_writes_no_other_file(tmp_path: Path) -> None:
+    home, words = made(tmp_path / "home")
+    root = root_from_words(words)
+    made_up = Backup.of(home, [], NOW_MS)
+    files = (("policy.txt", bytes(POLICY_MAX + 1)), ("../evil", b"x"), ("keys/ledger.key", b"x"))
+    backup = Backup.open(replace(made_up, files=files).seal(), root)
+    assert backup.files == ()
+    again, _ = backup.restore(tmp_path / "again", root, NOW_MS + 1)
+    assert not (tmp_path / "evil").exists()
+    assert not again.policy_path.exists()
+    assert len(again.ledger_seed) == 32
 
 
 async def test_no_key_and_no_guard_is_in_a_backup(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from passby.ledger.store import Freed
 from passby.ledger.store_sqlite import SqliteStore
 from passby.ledger.tree import BLOCK, root_at, rows_of
 from passby.node.cli import run
+from passby.node.following import Following
 from passby.node.home import Home
 from passby.node.pruning import DAY_MS, Pruning
 from passby.protocol.errors import RefusedError
@@ -198,6 +199,11 @@ def test_the_command_prunes_a_home_whose_node_is_down(tmp_path: Path, capsys: Ca
     told = said(capsys)
     assert (told["dry_run"], told["entries"]) == (True, 3 * BLOCK)
     assert told["chains"][0]["author"] == ADA.public.hex()
+    following = Following(home.followed_path)
+    following.add(ADA.public, NOW_MS)
+    assert tell("ledger", "prune", "--older-than", "30d", "--json") == 0
+    assert said(capsys)["entries"] == 0
+    following.remove(ADA.public)
     assert tell("ledger", "prune", "--older-than", "30d") == 0
     assert "768 entries" in capsys.readouterr().out
     assert tell("ledger", "prune", "--json") == 0
