@@ -81,6 +81,8 @@ def offered(
         RemoteError: a place or a category that no honest node writes.
     """
     _check(at_ms, until_ms, remaining)
+    if offer.carriage is not None:
+        peer_cell(offer.carriage.to)
     return BookLot(
         side=Side.OFFER,
         id=lot_id,

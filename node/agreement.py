@@ -55,6 +55,12 @@ def check_terms(chains: Chains, trade: Trade, now_ms: int) -> None:
         if leg.lister == chains.author:
             lot = chains.reader.lot(leg.lot)
             check_amount(offer, leg.amount, lot.remaining if lot else 0)
+        if offer.carriage is None and trade.bringing_to(leg):
+            raise RefusedError(
+                f"This trade leads goods through the hands of who offers “{offer.name}”, and"
+                " offers no carriage.",
+                "Decline with `passby cancel`.",
+            )
         offers.append((leg.lot, offer, leg.amount))
     if terms.lots != terms_of(offers, trade.propose.at_ms, None).lots:
         raise RefusedError(

@@ -15,21 +15,15 @@ from typing import Final
 
 import trio
 
-from passby.ledger.draft import Draft, Reserve, Resolve
+from passby.ledger.draft import Change, Draft, Reserve, Resolve
 from passby.ledger.frames import Places
-from passby.node.agreement import (
-    binds_too_long,
-    check_amount,
-    check_stranger,
-    check_terms,
-    handover_until,
-    in_time,
-    latest_ms,
-)
+from passby.node.agreement import binds_too_long, check_stranger, check_terms, in_time
 from passby.node.chains import Chains
 from passby.node.clock import Clock
+from passby.node.custody import carried
+from passby.node.delivery import Carriers, parts_of
 from passby.node.sealing import Sealing
-from passby.node.trades import fold_of, offer_of, owed_minor, parties_of, terms_in
+from passby.node.trades import fold_of, owed_minor, parties_of, terms_in
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.limits import (
@@ -151,6 +145,19 @@ class Desk:
                 return self._words(trade.id, leg.lister)
         return None
 
+    def return_code(self, trade: Trade) -> str | None:
+        """Return the words to tell whoever brings the own goods back; None while nobody can.
+
+        A taker who could keep them is told none unless there is a dispute.
+        """
+        for step in turns(trade, self._clock()):
+            leg = trade.legs[step.number - 1]
+            if not step.back or leg.lister != self.me:
+                continue
+            if leg.to != TAKER or trade.state is State.DISPUTED:
+                return self._words(trade.id, step.party)
+        return None
+
     def words(self, record: Record) -> str | None:
         """Return what an entry of a trade says in words, as far as they are for this device."""
         return self._sealing.words(record)
@@ -165,55 +172,32 @@ class Desk:
         handover_until_ms: int | None = None,
         respond_within_s: int = RESPOND_WITHIN_S,
         text: str | None = None,
+        carriers: Carriers = (),
     ) -> Trade:
         """Propose to take `amount` (all that is left by default) of a lot, at its price now.
+
+        With `carriers`, the goods come through their hands: one propose, all of it or nothing.
 
         Raises:
             RefusedError: an own lot, one that is gone, or an amount its offer does not allow.
         """
-        record = self._chains.reader.record(lot_id)
-        lot = self._chains.reader.lot(lot_id)
-        if record is None or lot is None:
-            raise RefusedError("This lot is not known here.", "`passby book` lists what is.")
-        if record.entry.author == self.me:
-            raise RefusedError("This is your own lot.")
-        if self._chains.is_frozen(record.entry.author):
-            raise RefusedError("Whoever lists this was caught forking its chain.")
-        if self._chains.is_closed(record.entry.author):
-            raise RefusedError("Whoever lists this has lost that device, and sealed its chain.")
-        offer = offer_of(record)
-        lister = record.entry.author
-        now_ms = self._clock()
-        taken = lot.remaining if amount is None else amount
-        check_amount(offer, taken, lot.remaining)
-        if offer.price.total_minor(taken, now_ms) > AMOUNT_MAX:
-            raise RefusedError("This costs more than can be counted.", "Propose less of it.")
-        until_ms = record.entry.body.facts[1]
-        if isinstance(until_ms, int) and until_ms < now_ms:
-            raise RefusedError("This offer has ended.", "`passby book` lists what is still there.")
-        if handover_until_ms is None:
-            handover_until_ms = handover_until(offer, now_ms)
-        if handover_until_ms <= now_ms:
-            raise UsageError("The hand-over would have to be in the past.")
-        if handover_until_ms > latest_ms(now_ms):
-            raise UsageError("A hand-over is at most a year ahead.", "Give an earlier --by.")
+        parts = parts_of(self._chains, lot_id, amount, carriers, handover_until_ms, self._clock())
 
         def draft(at_ms: int) -> list[Draft]:
-            terms = terms_of([(lot_id, offer, taken)], at_ms, None)
+            terms = terms_of([(part.lot, part.offer, part.amount) for part in parts], at_ms, None)
             salt = self._salt(16)
             agreed = terms_hash(salt, terms)
-            words = self._sealing.seal(text, [lister], agreed) if text else None
-            respond_by_ms = at_ms + respond_within_s * 1000
+            listers = [part.lister for part in parts]
+            words = self._sealing.seal(text, listers, agreed) if text else None
+            legs = ((part.amount, part.to, part.handover_until_ms) for part in parts)
             return [
                 Draft(
                     EntryType.PROPOSE,
-                    (lot_id,),
+                    tuple(part.lot for part in parts),
                     (
                         agreed,
-                        respond_by_ms,
-                        taken,
-                        TAKER,
-                        handover_until_ms,
+                        at_ms + respond_within_s * 1000,
+                        *(fact for leg in legs for fact in leg),
                     ),
                     encode_payload(Propose(terms, salt, words)),
                 )
@@ -266,9 +250,13 @@ class Desk:
             if not numbers:
                 raise self._out_of_turn(trade, EntryType.HANDOVER)
             leg = trade.legs[numbers[0] - 1]
-            handed = leg.amount if amount is None else amount
-            if not 1 <= handed <= leg.amount:
-                raise RefusedError(f"The trade is about {leg.amount}, not {handed}.")
+            brought, most = carried(trade, leg)
+            most = most or leg.amount
+            goods = most if amount is None else amount
+            if not 1 <= goods <= most:
+                raise RefusedError(f"The trade is about {most}, not {goods}.")
+            # A carrier's room was used, however much of the goods it was used for.
+            handed = leg.amount if brought else goods
             holding = trade.confirm if leg.to == TAKER else trade.legs[leg.to - 1].reserve
             holder = trade.party(leg.to)
             if holding is None or holder is None or leg.commit is None or leg.reserve is None:
@@ -280,21 +268,90 @@ class Desk:
                     "That is not the receiver's code.",
                     "Ask for the four words again; keep the goods until they fit.",
                 )
-            brought = [up.handover for up in trade.legs if up.to == leg.number and up.handover]
-            goods = sum(_uint(entry, 1) for entry in brought) or handed
             commit, reserve = leg.commit, leg.reserve
+            # Who hands on what came says with it that it came.
+            taken = [
+                Draft(
+                    EntryType.RECEIPT,
+                    (trade.id, up.handover.id),
+                    (int(Receipted.GOODS), _uint(up.handover, 1)),
+                )
+                for up in trade.bringing_to(leg)
+                if up.handover is not None and up.goods_receipt is None
+            ]
 
             def draft(_at_ms: int) -> list[Draft]:
                 return [
+                    *taken,
                     Draft(
                         EntryType.HANDOVER,
                         (trade.id, commit.id, holding.id, *(entry.id for entry in brought)),
                         (secret, goods),
                         move=Resolve(_seq(leg.offer), reserve.seq, leg.amount, handed),
-                    )
+                    ),
                 ]
 
             await self._chains.say(draft)
+        return self.trade(trade_id)
+
+    async def give_back(self, trade_id: bytes, code: str) -> Trade:
+        """Return goods that cannot be handed on to who gave them, and now says `code`.
+
+        Raises:
+            RefusedError: nothing of others is here, or a code that is not the giver's.
+        """
+        async with self._writing:
+            trade = self.trade(trade_id)
+            numbers = [s.number for s in self._mine(trade, EntryType.HANDOVER) if s.back]
+            if not numbers:
+                raise RefusedError(
+                    "Nothing of this trade is in your hands that could go back.",
+                    f"`passby trade show {trade_id.hex()[:8]}` tells who has the goods.",
+                )
+            leg = trade.legs[numbers[0] - 1]
+            own = trade.confirm if leg.to == TAKER else trade.legs[leg.to - 1].commit
+            giver, brought, kept = leg.lister, leg.handover, leg.reserve
+            if own is None or giver is None or brought is None or kept is None:
+                raise self._out_of_turn(trade, EntryType.HANDOVER)
+            secret = await trio.to_thread.run_sync(stretch, code, trade.id, self.me, giver)
+            place = 1 + trade.givers_to(leg.number).index(leg.to)
+            if secret_hash(trade.id, self.me, giver, secret) != kept.body.facts[place]:
+                raise RefusedError(
+                    "That is not the giver's code.",
+                    "Ask for the four words of the return; keep the goods until they fit.",
+                )
+            refs = (trade.id, own.id, kept.id, brought.id)
+            facts = (secret, _uint(brought, 1))
+            draft = Draft(EntryType.HANDOVER, refs, facts)
+            await self._chains.say(lambda _at_ms: [draft])
+        return self.trade(trade_id)
+
+    async def put_back(self, trade_id: bytes, amount: int | None) -> Trade:
+        """Put returned goods, or `amount` of them, back into the lot they came from.
+
+        Raises:
+            RefusedError: nothing came back, or less than `amount`; or the lot is closed.
+        """
+        async with self._writing:
+            trade = self.trade(trade_id)
+            steps = self._mine(trade, EntryType.ADJUST)
+            if not steps:
+                raise RefusedError("Nothing of this trade has come back to you.")
+            leg = trade.legs[steps[0].number - 1]
+            stock = self._chains.reader.lot(leg.lot)
+            assert leg.returned is not None
+            assert leg.handover is not None
+            assert stock is not None
+            most = leg.handover.body.stock[3]
+            if not trade.bringing_to(leg):
+                most = min(most, _uint(leg.returned, 1))
+            back = most if amount is None else amount
+            if not 1 <= back <= most:
+                raise RefusedError(f"{most} came back, not {back}.")
+            refs = (leg.lot, leg.returned.id)
+            move = Change(_seq(leg.offer), stock.remaining + back)
+            draft = Draft(EntryType.ADJUST, refs, move=move)
+            await self._chains.say(lambda _at_ms: [draft])
         return self.trade(trade_id)
 
     async def receive(self, trade_id: bytes, amount: int | None) -> Trade:

@@ -22,7 +22,7 @@ from passby.protocol.limits import (
     PAYLOAD_MAX,
     TEXT_MAX,
 )
-from passby.protocol.payloads import Condition, Offer, Request, Window, encode_payload
+from passby.protocol.payloads import Carriage, Condition, Offer, Request, Window, encode_payload
 from passby.protocol.price import KNOTS_MAX, Price
 from passby.protocol.types import EntryType
 from passby.protocol.units import Unit
@@ -72,6 +72,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     radius_m: Annotated[int, Meta(ge=0, le=20_000_000)] | None = None
     text: str | None = None
     pay: tuple[str, ...] = ()
+    carry_to: str | None = None
 
 
 def read_listed(value: Any) -> Listed:
@@ -121,6 +122,8 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
     }
     facts = (topic_cell(cell), until_ms)
     if listed.side == "request":
+        if listed.carry_to is not None:
+            raise UsageError("A request carries nothing.", "Offer room on your way instead.")
         request = Request(
             **common,
             amount=listed.amount,
@@ -133,6 +136,7 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
         step=listed.step,
         best_before_ms=listed.best_before_ms,
         pay=tuple(plain_text(way) for way in listed.pay),
+        carriage=Carriage(_near(listed.carry_to)) if listed.carry_to is not None else None,
     )
     return Draft(
         EntryType.OFFER,
@@ -194,15 +198,19 @@ def _check_times(listed: Listed, now_ms: int) -> None:
 
 def _cell(listed: Listed, home: int) -> int:
     if listed.cell is not None:
-        cell = parse_cell(listed.cell)
-        if resolution_of(cell) < CELL_RESOLUTION_MIN:
-            raise UsageError("That cell is wider than a neighbourhood.", "Give a smaller one.")
-        return cell
+        return _near(listed.cell)
     if listed.lat is not None and listed.lon is not None:
         return cell_at(listed.lat, listed.lon)
     if listed.lat is not None or listed.lon is not None:
         raise UsageError("A place needs latitude and longitude.")
     return home
+
+
+def _near(text: str) -> int:
+    cell = parse_cell(text)
+    if resolution_of(cell) < CELL_RESOLUTION_MIN:
+        raise UsageError("That cell is wider than a neighbourhood.", "Give a smaller one.")
+    return cell
 
 
 def plain_text(text: str) -> str:

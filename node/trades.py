@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from passby.node.chains import Chains
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError, RemoteError
 from passby.protocol.legs import causes
-from passby.protocol.limits import TRADE_STEPS_MAX
+from passby.protocol.limits import LOT_ENTRIES_BEHIND_MAX, TRADE_STEPS_MAX
 from passby.protocol.payloads import Offer, Propose, Terms, decode_payload
 from passby.protocol.terms import terms_hash
 from passby.protocol.trade import Leg, Trade, fold
-from passby.protocol.types import EntryType
+from passby.protocol.types import EntryType, Receipted
 
 _ENDING: Final = frozenset({EntryType.RELEASE, EntryType.CANCEL})
 
@@ -28,6 +29,9 @@ def fold_of(chains: Chains, trade_id: bytes, now_ms: int) -> Trade:
     for party in _authors(propose, offers):
         for record in chains.reader.steps(trade_id, party, TRADE_STEPS_MAX):
             known[record.entry.id] = record.entry
+    for offer in offers:
+        for adjust in _adjusts(chains, offer, known):
+            known[adjust.id] = adjust
     # What a party names as its cause may be anybody's.
     ending = [entry for entry in known.values() if entry.body.type in _ENDING]
     for cause in {cause for entry in ending for cause in causes(entry)} - known.keys():
@@ -35,6 +39,33 @@ def fold_of(chains: Chains, trade_id: bytes, now_ms: int) -> Trade:
         if found is not None:
             known[cause] = found.entry
     return fold(propose, known.values(), now_ms)
+
+
+def _adjusts(chains: Chains, offer: Entry, known: dict[bytes, Entry]) -> Iterator[Entry]:
+    """Return adjusts of a lot that may answer a return or a complaint, newest first.
+
+    They name neither the trade nor each other: the lot's own links lead back to them.
+    """
+    mine = [entry for entry in known.values() if entry.author == offer.author]
+    reserves = [e.seq for e in mine if e.body.type == EntryType.RESERVE and offer.id in e.body.refs]
+    stock = chains.reader.lot(offer.id)
+    if stock is None or not reserves or not any(map(_asks_for_answer, known.values())):
+        return
+    seq = stock.last_seq
+    for _ in range(LOT_ENTRIES_BEHIND_MAX):
+        record = chains.reader.record_at(offer.author, seq) if seq > min(reserves) else None
+        if record is None or not record.entry.body.stock:
+            return
+        if record.entry.body.type == EntryType.ADJUST and len(record.entry.body.refs) > 1:
+            yield record.entry
+        seq = record.entry.body.stock[1]
+
+
+def _asks_for_answer(entry: Entry) -> bool:
+    """Tell whether an adjust may answer this: a return, or any receipt of goods."""
+    if entry.body.type == EntryType.HANDOVER:
+        return not entry.body.stock
+    return entry.body.type == EntryType.RECEIPT and entry.body.facts[0] == Receipted.GOODS
 
 
 def parties_of(chains: Chains, trade_id: bytes) -> set[bytes]:

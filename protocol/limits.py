@@ -315,6 +315,9 @@ TRADES_WATCHED_MAX: Final = 10_000
 TRADES_ASKED_MAX: Final = 256
 """Open proposes of others without an answer so far; anybody may write them, so they have no
 share in the bound above."""
+LOT_ENTRIES_BEHIND_MAX: Final = 256
+"""Entries of one lot, the newest, among which an adjust is looked for that answers a return or a
+complaint: such an answer comes soon, and a busy lot must not make each look at a trade slow."""
 TRADE_STEPS_MAX: Final = 64
 """Entries of one party in one trade that count, the first ones: six lots with every step, and
 as many again. Telling faults takes longer by the cube of it."""

@@ -73,6 +73,12 @@ class Vouched(msgspec.Struct, frozen=True, omit_defaults=True):
     token: Salt | None = None
 
 
+class Carriage(msgspec.Struct, frozen=True):
+    """Where a carrier brings what it takes along; it sets out at the offer's own cell."""
+
+    to: Cell
+
+
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Something to be had. Its amount is the entry's stock, its last day a fact."""
 
@@ -91,6 +97,8 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     radius_m: Annotated[int, Meta(ge=0, le=20_000_000)] | None = None
     text: Text | None = None
     pay: tuple[Word, ...] = ()
+    carriage: Carriage | None = None
+    """Set where the amount is room on somebody's way, and no goods."""
 
 
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

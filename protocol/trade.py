@@ -362,7 +362,7 @@ def _state_after_release(trade: Trade) -> State:
 
 def _state_of_goods(trade: Trade, now_ms: int) -> State:
     legs = trade.legs
-    if any(leg.disputed or (kept_goods(trade, leg) and leg.release) for leg in legs):
+    if any(leg.disputed or _is_kept_for_good(trade, leg, now_ms) for leg in legs):
         return State.DISPUTED
     moved = [leg for leg in legs if leg.handover or leg.received]
     if all(leg.returned for leg in moved):
@@ -371,6 +371,12 @@ def _state_of_goods(trade: Trade, now_ms: int) -> State:
         return State.IN_CUSTODY
     paid = all(leg.money_receipt for leg in moved if not leg.returned)
     return State.SETTLED if paid else State.DELIVERED
+
+
+def _is_kept_for_good(trade: Trade, leg: Leg, now_ms: int) -> bool:
+    """Tell whether who carries the goods has given up its part, or had long enough for it."""
+    over = leg.release is not None or now_ms > leg.kept_until_ms
+    return over and kept_goods(trade, leg) is not None
 
 
 def _is_under_way(trade: Trade, leg: Leg, now_ms: int) -> bool:

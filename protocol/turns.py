@@ -94,9 +94,10 @@ def _steps_of_goods(trade: Trade, leg: Leg, now_ms: int) -> Iterator[Step]:
         # Whoever has the goods and no handover says so; before that the giver has the word.
         if now_ms > leg.handover_until_ms and leg.goods_receipt is None:
             yield Step(receiver, EntryType.RECEIPT, leg.number, None)
-    elif leg.goods_receipt is None or leg.disputed:
+    elif leg.disputed or (leg.goods_receipt is None and leg.returned is None):
         yield Step(receiver, EntryType.RECEIPT, leg.number, leg.delivered_after_ms)
-    if (leg.money_receipt is None or leg.disputed) and (leg.handover or leg.received):
+    owed = leg.money_receipt is None and leg.returned is None
+    if (owed or leg.disputed) and (leg.handover or leg.received):
         yield Step(leg.lister, EntryType.RECEIPT, leg.number, None)
     if leg.handover is not None and leg.returned is None and _still_has(trade, leg.to):
         yield Step(receiver, EntryType.HANDOVER, leg.number, None, back=True)

@@ -18,7 +18,12 @@ from passby.geo.lots import Side
 from passby.node.api.service import Service
 from passby.node.rides import Latitude, Longitude, Ride
 from passby.protocol.errors import Exit, LocalError, UsageError
-from passby.protocol.limits import API_BODY_MAX, API_LIST_MAX, TRIPS_MAX
+from passby.protocol.limits import (
+    API_BODY_MAX,
+    API_LIST_MAX,
+    LOTS_PER_PROPOSE_MAX,
+    TRIPS_MAX,
+)
 from passby.protocol.units import Unit
 
 _encode = msgspec.json.Encoder().encode
@@ -128,6 +133,12 @@ class _Lots(msgspec.Struct, forbid_unknown_fields=True):
     lots: list[dict[str, Any]]
 
 
+class _Carrier(msgspec.Struct, forbid_unknown_fields=True):
+    lot: str
+    amount: int | None = None
+    unit: Unit | None = None
+
+
 class _ProposeBody(msgspec.Struct, forbid_unknown_fields=True):
     lot: str
     amount: int | None = None
@@ -136,6 +147,7 @@ class _ProposeBody(msgspec.Struct, forbid_unknown_fields=True):
     handover_until_ms: int | None = None
     respond_within_s: int | None = None
     text: str | None = None
+    carriers: Annotated[list[_Carrier], Meta(max_length=LOTS_PER_PROPOSE_MAX)] = []
 
 
 class _Trips(msgspec.Struct, forbid_unknown_fields=True):
@@ -293,6 +305,7 @@ class _Handlers:
                 handover_until_ms=body.handover_until_ms,
                 respond_within_s=body.respond_within_s,
                 text=body.text,
+                carriers=[(each.lot, each.amount, each.unit) for each in body.carriers],
             )
         )
 
@@ -311,6 +324,10 @@ class _Handlers:
                 return _json(await self._service.accept(trade))
             case "handover":
                 return _json(await self._service.handover(trade, body.code or "", body.amount))
+            case "return":
+                return _json(await self._service.give_back(trade, body.code or ""))
+            case "putback":
+                return _json(await self._service.put_back(trade, body.amount))
             case "receive":
                 return _json(await self._service.receive(trade, body.amount))
             case "paid":
@@ -324,7 +341,7 @@ class _Handlers:
             case _:
                 raise UsageError(
                     f"“{step}” is no step of a trade.",
-                    "The steps are accept, handover, receive, paid, check, say and cancel.",
+                    "Steps: accept, handover, return, putback, receive, paid, check, say, cancel.",
                 )
 
     async def witnesses(self, _request: Request) -> Response:

@@ -362,14 +362,16 @@ class Service:
         handover_until_ms: int | None,
         respond_within_s: int | None,
         text: str | None,
+        carriers: Sequence[tuple[str, int | None, Unit | None]] = (),
     ) -> Json:
-        """Propose for a lot; for a request, the amount is what matches it."""
+        """Propose for a lot; for a request, the amount is what matches it.
+
+        `carriers` are capacity lots on the way from the giver, and how much room of each.
+        """
         lot_id = self._id(lot)
-        if unit is not None and (listed := offer_of(self._record(lot)).unit) is not unit:
-            raise UsageError(
-                f"This lot is counted in {SYMBOL[listed]}, not in {SYMBOL[unit]}.",
-                f"Give the amount in {SYMBOL[listed]}.",
-            )
+        self._check_unit(lot, unit)
+        for capacity, _, measured in carriers:
+            self._check_unit(capacity, measured)
         if handover_until_ms is not None and not 0 <= handover_until_ms <= AT_MS_MAX:
             raise UsageError("The hand-over's end is no time.")
         if request is not None and amount is None:
@@ -395,8 +397,16 @@ class Service:
             handover_until_ms=handover_until_ms,
             respond_within_s=within_s,
             text=text,
+            carriers=[(self._id(capacity), room) for capacity, room, _ in carriers],
         )
         return self._shown.trade(trade)
+
+    def _check_unit(self, lot: str, unit: Unit | None) -> None:
+        if unit is not None and (listed := offer_of(self._record(lot)).unit) is not unit:
+            raise UsageError(
+                f"This lot is counted in {SYMBOL[listed]}, not in {SYMBOL[unit]}.",
+                f"Give the amount in {SYMBOL[listed]}.",
+            )
 
     def trades(self, *, only_open: bool) -> list[Json]:
         """Return the own trades, newest first."""
@@ -425,6 +435,14 @@ class Service:
     async def handover(self, trade: str, code: str, amount: int | None) -> Json:
         """Hand the goods over."""
         return self._shown.trade(await self._node.desk.handover(self._id(trade), code, amount))
+
+    async def give_back(self, trade: str, code: str) -> Json:
+        """Return the goods to who gave them."""
+        return self._shown.trade(await self._node.desk.give_back(self._id(trade), code))
+
+    async def put_back(self, trade: str, amount: int | None) -> Json:
+        """Put what came back on offer again."""
+        return self._shown.trade(await self._node.desk.put_back(self._id(trade), amount))
 
     async def receive(self, trade: str, amount: int | None) -> Json:
         """Confirm the goods."""

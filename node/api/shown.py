@@ -12,6 +12,7 @@ from passby.geo.match import Match
 from passby.ledger.policy import readable
 from passby.node.chains import Chains
 from passby.node.clock import Clock
+from passby.node.custody import Custody, custody_of
 from passby.node.desk import Desk
 from passby.node.market import Market
 from passby.node.names import Names
@@ -25,7 +26,7 @@ from passby.protocol.errors import LocalError, RemoteError
 from passby.protocol.limits import AMOUNT_MAX, PAYLOAD_MAX
 from passby.protocol.payloads import Offer, Request, decode_payload
 from passby.protocol.price import Price
-from passby.protocol.trade import Leg, State, Trade
+from passby.protocol.trade import TAKER, Leg, State, Trade
 from passby.protocol.turns import Step, turns
 from passby.protocol.types import EntryType
 
@@ -37,6 +38,7 @@ COMMANDS = {
     EntryType.RECEIPT: "passby receive {id}",
     EntryType.RELEASE: "passby cancel {id}",
     EntryType.CANCEL: "passby cancel {id}",
+    EntryType.ADJUST: "passby putback {id}",
 }
 SHORT = 8
 
@@ -93,6 +95,7 @@ class Shown:
             "distance_m": distance_m(self._market.home, lot.cell),
             "gtin": said.gtin if said else lot.gtin,
             "condition": str(lot.condition) if lot.condition else None,
+            "carry_to": _carried_to(said),
         }
 
     def ride(self, ride: Ride, rides: Rides, limit: int) -> Json:
@@ -136,8 +139,11 @@ class Shown:
     def trade(self, trade: Trade, *, entries: bool = False) -> Json:
         """Return a trade as this device sees it, with its entries in order if asked."""
         me, now_ms = self._chains.author, self._clock()
-        # A return is open to whoever holds goods; it is nobody's turn until they want it.
-        steps = [step for step in turns(trade, now_ms) if not step.back]
+        # A return is open to whoever holds goods. Nobody waits for it, and a taker who has
+        # what it wanted is not even told.
+        steps = [
+            step for step in turns(trade, now_ms) if not step.back or step.party != trade.taker
+        ]
         shown: Json = {
             "id": trade.id.hex(),
             "state": str(trade.state),
@@ -163,10 +169,11 @@ class Shown:
             ],
             "your_turn": [
                 {
-                    "step": step.type.name.lower(),
+                    "step": "return" if step.back else step.type.name.lower(),
                     "number": step.number,
                     "by_ms": step.by_ms,
                     "command": self._command(trade, step),
+                    "words": self._turn(trade, step),
                 }
                 for step in steps
                 if step.party == me and not step.automatic and step.type in COMMANDS
@@ -176,12 +183,16 @@ class Shown:
                     "party": step.party.hex(),
                     "name": self._names.of(step.party),
                     "step": step.type.name.lower(),
+                    "number": step.number,
                     "by_ms": step.by_ms,
+                    "words": self._turn(trade, step),
                 }
                 for step in steps
-                if step.party != me and step.type not in (EntryType.CANCEL, EntryType.RELEASE)
+                if step.party != me and not step.back and step.type not in _UNAWAITED
             ],
+            "custody": [self._custody(trade, custody) for custody in custody_of(trade)],
             "code": self._desk.code(trade),
+            "return_code": self._desk.return_code(trade),
             "witnesses": self._witnesses(trade),
         }
         if entries:
@@ -215,7 +226,49 @@ class Shown:
                 return "carrier" if carries else "lister"
         return "observer"
 
+    def _named(self, trade: Trade, number: int) -> str:
+        key = trade.party(number)
+        return self._names.shown(key) if key else "somebody whose offer is not here yet"
+
+    def _turn(self, trade: Trade, step: Step) -> str:
+        """Return in words what a step is, and with whom; its subject is left out."""
+        leg = trade.legs[step.number - 1] if step.number else None
+        if leg is None or step.type not in (EntryType.HANDOVER, EntryType.RECEIPT):
+            return _TURNS[step.type]
+        giver, to = self._named(trade, leg.number), self._named(trade, leg.to)
+        carries = "" if leg.to == TAKER else ", who carries it on"
+        if step.type == EntryType.RECEIPT:
+            is_money = step.party == leg.lister
+            return f"to say that {f'the money of {to}' if is_money else f'what {giver} gives'} came"
+        if step.back:
+            return f"to give it back to {giver}, if nobody takes it"
+        return f"to hand over to {to}{carries}"
+
+    def _custody(self, trade: Trade, custody: Custody) -> Json:
+        """Return who has the goods in hand, and by which signed entry."""
+        leg = trade.legs[custody.number - 1]
+        if custody.holder == TAKER:
+            part = "who takes it"
+        else:
+            part = "who gives it" if custody.holder == custody.number else "who carries it"
+        words = f"with {self._named(trade, custody.holder)}, {part}"
+        if custody.is_back:
+            words = "back " + words
+        if custody.holder == custody.number and leg.put_back is not None:
+            words += ", on offer again"
+        key = trade.party(custody.holder)
+        return {
+            "number": custody.number,
+            "holder": key.hex() if key else None,
+            "holder_name": self._names.of(key) if key else None,
+            "since_ms": custody.by.at_ms if custody.by else None,
+            "entry": custody.by.id.hex() if custody.by else None,
+            "words": words,
+        }
+
     def _command(self, trade: Trade, step: Step) -> str:
+        if step.back:
+            return f"passby return {trade.id.hex()[:SHORT]} --code WORDS"
         command = COMMANDS[step.type].format(id=trade.id.hex()[:SHORT])
         if step.type == EntryType.RECEIPT:
             leg = trade.legs[step.number - 1]
@@ -237,11 +290,13 @@ class Shown:
             "unit": str(priced.unit) if priced else None,
             "total_minor": priced.total_minor if priced else None,
             "currency": priced.currency if priced else None,
+            "carries": [up.number for up in trade.bringing_to(leg)],
             "to": leg.to,
             "handover_until_ms": leg.handover_until_ms,
             "reserved": leg.reserve is not None,
             "committed": leg.commit is not None,
             "handed_over": leg.handover is not None,
+            "returned": leg.returned is not None,
             "received": leg.goods_receipt is not None,
             "paid": leg.money_receipt is not None,
         }
@@ -273,6 +328,8 @@ class Shown:
         said = _WORDS.get(type_name(entry), "says something about this trade")
         if entry.body.type == EntryType.RECEIPT:
             said = "has the goods" if entry.body.facts[0] == 1 else "has the money"
+        elif entry.body.type == EntryType.HANDOVER and not entry.body.stock:
+            said = "gives the goods back"
         elif entry.body.type == EntryType.CANCEL and entry.author != trade.taker:
             said = "declines"
         return f"{name} {said}"
@@ -310,6 +367,18 @@ class Shown:
         return "erased" if body.seq in erased else "missing"
 
 
+_UNAWAITED = frozenset({EntryType.CANCEL, EntryType.RELEASE, EntryType.ADJUST})
+"""Steps that are open to a party and that nobody waits for."""
+_TURNS = {
+    EntryType.RESERVE: "to accept",
+    EntryType.CONFIRM: "to confirm (its node does)",
+    EntryType.COMMIT: "to commit (its node does)",
+    EntryType.HANDOVER: "to hand over",
+    EntryType.RECEIPT: "to say that it came",
+    EntryType.CANCEL: "to step back",
+    EntryType.RELEASE: "to let go of what was set aside",
+    EntryType.ADJUST: "to put what came back on offer again",
+}
 _WORDS = {
     "propose": "proposes",
     "reserve": "accepts and sets the goods aside",
@@ -362,6 +431,13 @@ def _said(record: Record | None, side: Side) -> Offer | Request | None:
         return decode_payload(record.payload, Request)
     except RemoteError:
         return None
+
+
+def _carried_to(said: Offer | Request | None) -> str | None:
+    """Return the cell to which an offer's room goes."""
+    if not isinstance(said, Offer) or said.carriage is None:
+        return None
+    return cell_text(said.carriage.to)
 
 
 def _payload(record: Record) -> Any:

@@ -45,6 +45,8 @@ COMMANDS: Final[dict[str, str]] = {
     "propose": "trades",
     "accept": "trades",
     "handover": "trades",
+    "return": "trades",
+    "putback": "trades",
     "receive": "trades",
     "say": "talking",
     "cancel": "trades",

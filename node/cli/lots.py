@@ -64,6 +64,11 @@ def _given(function: F) -> F:
             help='"473 ml", "3 pieces".',
         ),
         click.option("--step", metavar="AMOUNT", help="Given out in multiples of this."),
+        click.option(
+            "--carry",
+            metavar="PLACE",
+            help="Room on your way to there, from --at or home, and no goods.",
+        ),
         click.option("--best-before", metavar="TIME", help='"5 weeks", 2026-12-24.'),
     ]
     for option in reversed(options):
@@ -166,7 +171,7 @@ def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict
     config = session.home.config()
     measure = measure_of(session, told)
     terms = parse_terms(price, amount, show.now_ms(), local_zone(), config.currency, measure)
-    category = given["category"]
+    category = given["category"] or ("carriage" if given.get("carry") else None)
     if category is None:
         category = session.ask("Its category", "--category fluids/brake-fluid")
     lot: dict[str, Any] = {
@@ -235,6 +240,10 @@ def _places(given: dict[str, Any]) -> dict[str, Any]:
         from passby.geo.cells import cell_text, parse_place
 
         found["cell"] = cell_text(parse_place(given["place"]))
+    if given.get("carry"):
+        from passby.geo.cells import cell_text, parse_place
+
+        found["carry_to"] = cell_text(parse_place(given["carry"]))
     if given["radius"]:
         found["radius_m"] = radius_option(given["radius"])
     return found

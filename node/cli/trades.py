@@ -17,10 +17,19 @@ from passby.protocol.errors import Exit, LocalError, RefusedError
     "propose",
     'passby propose ab12cd34 --amount "half a quart"',
     "passby propose ab12cd34 --for 9f0e1d2c",
+    "passby propose ab12cd34 --carrier 77be10c4",
 )
 @click.argument("lot")
 @click.option("--amount", metavar="AMOUNT", help="How much of it; all that is left unless told.")
 @click.option("--for", "request", metavar="REQUEST", help="The request of yours that it fulfils.")
+@click.option(
+    "--carrier",
+    "carriers",
+    multiple=True,
+    metavar="LOT",
+    help="The offered room of who brings it; several in the order of the way.",
+)
+@click.option("--room", metavar="AMOUNT", help="How much of a carrier's room it takes.")
 @click.option("--by", metavar="TIME", help="Hand-over at the latest then.")
 @click.option("--text", metavar="TEXT", help="A word to go with it, for the other side alone.")
 @click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
@@ -30,6 +39,8 @@ def propose_command(
     lot: str,
     amount: str | None,
     request: str | None,
+    carriers: tuple[str, ...],
+    room: str | None,
     by: str | None,
     text: str | None,
     measure: str | None,
@@ -41,6 +52,14 @@ def propose_command(
     if amount is not None:
         typed = amount_option(session, amount, measure)
         body["amount"], body["unit"] = typed.value, typed.unit.value
+    if room is not None and not carriers:
+        raise click.UsageError("--room goes with --carrier.")
+    taken: dict[str, Any] = {}
+    if room is not None:
+        typed = amount_option(session, room, measure)
+        taken = {"amount": typed.value, "unit": typed.unit.value}
+    if carriers:
+        body["carriers"] = [{"lot": session.identity(lot), **taken} for lot in carriers]
     if by is not None:
         body["handover_until_ms"] = moment_option(by)
     given = {key: value for key, value in body.items() if value is not None}
@@ -70,6 +89,30 @@ def handover_command(
     if amount is not None:
         body["amount"] = _of_leg(session, trade, amount, measure)
     _take(session, trade, "handover", body)
+
+
+@command("return", 'passby return 5c77aa01 --code "lake moon tree stone"')
+@click.argument("trade")
+@click.option("--code", metavar="WORDS", help="The four words that the giver tells you.")
+def return_command(session: Session, *, trade: str, code: str | None) -> None:
+    """Give goods back that nobody took. The giver's four words prove that you met."""
+    trade = session.identity(trade)
+    if code is None:
+        code = session.ask("The giver's four words", '--code "four words of theirs"')
+    _take(session, trade, "return", {"code": " ".join(code.lower().split())})
+
+
+@command("putback", "passby putback 5c77aa01")
+@click.argument("trade")
+@click.option("--amount", metavar="AMOUNT", help="What is still good, if not all of it.")
+@click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
+def putback_command(
+    session: Session, *, trade: str, amount: str | None, measure: str | None
+) -> None:
+    """Put goods that came back on offer again."""
+    trade = session.identity(trade)
+    body = {} if amount is None else {"amount": _of_leg(session, trade, amount, measure)}
+    _take(session, trade, "putback", body)
 
 
 @command(
@@ -197,7 +240,7 @@ def trade_check(session: Session, *, trade: str) -> None:
     )
 
 
-_WAYS_OUT = frozenset({"cancel", "release"})
+_WAYS_OUT = frozenset({"cancel", "release", "return"})
 """Steps that one may take, and that nobody waits for."""
 _STEPS = {
     "reserve": "to accept",
@@ -221,6 +264,8 @@ def _is_way_out(trade: dict[str, Any], step: dict[str, Any]) -> bool:
 
 
 def _step(trade: dict[str, Any], wait: dict[str, Any]) -> str:
+    if wait.get("words"):
+        return clean(wait["words"])
     listers = {leg["lister"] for leg in trade["legs"]}
     if wait["step"] == "receipt" and wait["party"] in listers:
         return "to say that the money came"
@@ -262,16 +307,18 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
                 ("reserved", "set aside"),
                 ("committed", "committed"),
                 ("handed_over", "handed over"),
+                ("returned", "given back"),
                 ("received", "received"),
                 ("paid", "paid"),
             )
             if leg[key]
         ]
+        part = "carried by" if leg.get("carries") else "from"
         lines.append(
-            f"  {clean(leg['name'] or 'something')}: {_size(leg)} for {_cost(leg)}, from {giver}"
+            f"  {clean(leg['name'] or 'something')}: {_size(leg)} for {_cost(leg)}, {part} {giver}"
             + (f"; {', '.join(done)}" if done else "")
         )
-    pairs = []
+    pairs = [("the goods", clean(held["words"])) for held in trade.get("custody", [])]
     for turn in trade["your_turn"]:
         by = f" (by {show.moment(turn['by_ms'])})" if turn.get("by_ms") else ""
         typed = clean(turn["command"]) + (f" --home {session.told}" if session.told else "")
@@ -289,6 +336,9 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
     if trade.get("code"):
         pairs.append(("your code", click.style(clean(trade["code"]), bold=True)))
         pairs.append(("", "say it when you have the goods in your hands, not before"))
+    if trade.get("return_code"):
+        pairs.append(("return code", click.style(clean(trade["return_code"]), bold=True)))
+        pairs.append(("", "say it when the goods are back in your hands, not before"))
     for warning in trade["warnings"]:
         liar = show.who(warning.get("name"), warning["author"])
         told = f"{liar} is proven false from its entry {warning['false_from']} on:"
@@ -337,5 +387,15 @@ def _leg(session: Session, trade: str) -> dict[str, Any]:
     return next((leg for leg in legs if leg["number"] in numbers), legs[0])
 
 
+def _goods_unit(session: Session, trade: str) -> str:
+    """Return the unit in which the goods are counted, whose room they may be in meanwhile."""
+    found: dict[str, Any] = session.get(f"/v1/trades/{trade}")
+    by_number = {leg["number"]: leg for leg in found["legs"]}
+    leg = by_number[_leg(session, trade)["number"]]
+    while leg.get("carries"):
+        leg = by_number[leg["carries"][0]]
+    return str(leg["unit"])
+
+
 def _of_leg(session: Session, trade: str, amount: str, measure: str | None) -> int:
-    return in_unit(amount_option(session, amount, measure), _leg(session, trade)["unit"])
+    return in_unit(amount_option(session, amount, measure), _goods_unit(session, trade))

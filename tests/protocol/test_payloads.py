@@ -8,6 +8,7 @@ from passby.protocol.codec import encode
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.payloads import (
     Adjust,
+    Carriage,
     Condition,
     Genesis,
     LotTerms,
@@ -43,6 +44,7 @@ FULL = Offer(
     radius_m=3000,
     text="unopened",
     pay=("cash",),
+    carriage=Carriage(6),
 )
 REQUEST = Request(
     name="DOT 4", category="auto", unit=Unit.MILLILITRE, amount=500, price=PRICE, cell=5

@@ -289,3 +289,16 @@ def test_goods_that_the_carrier_keeps_past_its_window_are_in_custody(carried: De
     carried.agree().handover(1)
     carried.goods(1)
     expect(carried, State.IN_CUSTODY, carried.until[1] + DAY)
+
+
+def test_goods_that_a_carrier_keeps_too_long_are_in_dispute_until_they_move(carried: Deal) -> None:
+    carried.agree().handover(1)
+    late_ms = carried.until[1] + 3 * DAY
+    expect(carried, State.IN_CUSTODY, late_ms)
+    expect(carried, State.DISPUTED, late_ms + 1)
+    # Who carries it can still mend that.
+    back = carried.copy()
+    back.give_back(1, at_ms=late_ms + 1)
+    expect(back, State.RETURNED, late_ms + 1)
+    carried.handover(2, at_ms=late_ms + 1)
+    expect(carried, State.IN_CUSTODY, late_ms + 1)

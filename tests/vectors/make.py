@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import assert_never
 
+import msgspec
 from tests.protocol.chains import CELL, CONFIRM_BY, DAY, HANDOVER_UNTIL, HOUR, T0, Deal, Party
 from tests.vectors.checkpoints import checkpoints
 from tests.vectors.talk import talk
@@ -43,6 +44,7 @@ from passby.protocol.keys import (
 from passby.protocol.messages import Message, encode_message
 from passby.protocol.messages_aside import Ask, Copy, Payloads, Statements
 from passby.protocol.payloads import (
+    Carriage,
     Condition,
     Genesis,
     Note,
@@ -248,6 +250,9 @@ def records() -> list[Json]:
     add(200, None, [offer.id], facts=(7, bytes(16), bytes(32)))
     add(EntryType.VOUCH, Vouched(b"\x09" * 16), facts=(SigningKey(b"\x0a" * 32).public, 1))
     add(EntryType.VOUCH, None, facts=(SigningKey(b"\x0a" * 32).public, 0))
+    room = msgspec.structs.replace(OFFER, category="carriage", carriage=Carriage(CELL))
+    seq = len(chain) + 1
+    add(EntryType.OFFER, room, stock=(seq, 0, 0, 946, 946, 0), facts=(CELL, T0 + 30 * DAY))
     return chain
 
 
