@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from passby.node.chains import Chains
 from passby.node.quantities import Amount, show_amount
@@ -15,14 +15,22 @@ from passby.protocol.limits import (
     PROPOSE_SKEW_MAX_S,
 )
 from passby.protocol.payloads import Offer
-from passby.protocol.terms import terms_of
+from passby.protocol.terms import at_quoted, terms_of
 from passby.protocol.trade import Trade
 from passby.protocol.turns import Step
 from passby.protocol.types import EntryType
 
 
-def check_terms(chains: Chains, trade: Trade, now_ms: int) -> None:
-    """Refuse terms that are not what the offers say at the propose's time.
+def check_terms(
+    chains: Chains, trade: Trade, now_ms: int, quoted: Mapping[bytes, int] | None = None
+) -> None:
+    """Refuse terms that are not what the offers say at the propose's time, or what was quoted.
+
+    Args:
+        chains: what is held.
+        trade: what is proposed.
+        now_ms: the own clock.
+        quoted: for own lots, the total that this taker was promised, instead of the offer's.
 
     Raises:
         RefusedError: they are not, or have not arrived; or the times are past all reason.
@@ -62,7 +70,8 @@ def check_terms(chains: Chains, trade: Trade, now_ms: int) -> None:
                 "Decline with `passby cancel`.",
             )
         offers.append((leg.lot, offer, leg.amount))
-    if terms.lots != terms_of(offers, trade.propose.at_ms, None).lots:
+    asked = at_quoted(terms_of(offers, trade.propose.at_ms, None), quoted or {})
+    if terms.lots != asked.lots:
         raise RefusedError(
             "The terms differ from what the offer says.",
             "Decline with `passby cancel`, and offer anew if the price has changed.",

@@ -39,6 +39,8 @@ def parts_of(
     carriers: Carriers,
     handover_until_ms: int | None,
     now_ms: int,
+    *,
+    backup: bool = False,
 ) -> list[Part]:
     """Return what to propose: the goods, and each carrier's room on their way to the taker.
 
@@ -50,6 +52,7 @@ def parts_of(
         handover_until_ms: when the taker has them at the latest; the last lister's own time
             where it is None. Whoever hands on earlier keeps to its own window as well.
         now_ms: the time.
+        backup: whether to count in what is set aside for others, should they not come.
 
     Raises:
         RefusedError: a lot that cannot be had, is no room, or not in time for the next.
@@ -57,7 +60,8 @@ def parts_of(
     """
     if len(carriers) >= LOTS_PER_PROPOSE_MAX:
         raise UsageError(f"At most {LOTS_PER_PROPOSE_MAX - 1} carriers take part in one delivery.")
-    found = [_to_be_had(chains, each, now_ms) for each in (lot, *(each for each, _ in carriers))]
+    lots = (lot, *(each for each, _ in carriers))
+    found = [_to_be_had(chains, each, now_ms, backup=backup) for each in lots]
     listers = [lister for lister, _, _ in found]
     if len({*listers}) != len(listers):
         raise RefusedError(
@@ -86,7 +90,9 @@ def parts_of(
     return parts
 
 
-def _to_be_had(chains: Chains, lot_id: bytes, now_ms: int) -> tuple[bytes, Offer, int]:
+def _to_be_had(
+    chains: Chains, lot_id: bytes, now_ms: int, *, backup: bool
+) -> tuple[bytes, Offer, int]:
     """Return a lot's lister, what it says and what is left of it."""
     record, lot = chains.reader.record(lot_id), chains.reader.lot(lot_id)
     if record is None or lot is None:
@@ -101,7 +107,7 @@ def _to_be_had(chains: Chains, lot_id: bytes, now_ms: int) -> tuple[bytes, Offer
     until_ms = record.entry.body.facts[1]
     if isinstance(until_ms, int) and until_ms < now_ms:
         raise RefusedError("This offer has ended.", "`passby book` lists what is still there.")
-    return lister, offer_of(record), lot.remaining
+    return lister, offer_of(record), lot.remaining + (lot.reserved if backup else 0)
 
 
 def _room(goods: Offer, amount: int, carriage: Offer) -> int:

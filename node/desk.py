@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -41,7 +41,7 @@ from passby.protocol.payloads import (
     encode_payload,
 )
 from passby.protocol.secret import code_from, secret_hash, stretch
-from passby.protocol.terms import terms_hash, terms_of
+from passby.protocol.terms import at_quoted, terms_hash, terms_of
 from passby.protocol.trade import OPEN_STATES, TAKER, Leg, State, Trade
 from passby.protocol.turns import Step, cancel_names, release_causes, turns, why_not
 from passby.protocol.types import TRADE_TYPES, EntryType, Receipted
@@ -92,6 +92,8 @@ class Desk:
         """Others' proposes that it has not answered."""
         self._writing = trio.Lock()
         self._on_trade: list[Callable[[Trade], None]] = []
+        self._quoted: Callable[[Trade], Mapping[bytes, int]] = lambda _trade: {}
+        self._accepting: list[Callable[[Trade], bool]] = []
         chains.on_records(self._heard)
         chains.on_bulk(self._see_to_bulk)
 
@@ -103,6 +105,14 @@ class Desk:
     def on_trade(self, tell: Callable[[Trade], None]) -> None:
         """Call `tell` with each trade of this device as it stands, at the start and as it moves."""
         self._on_trade.append(tell)
+
+    def on_terms(self, quoted: Callable[[Trade], Mapping[bytes, int]]) -> None:
+        """Let `quoted` say which own lots of a trade have another total than their offers say."""
+        self._quoted = quoted
+
+    def on_asked(self, accepts: Callable[[Trade], bool]) -> None:
+        """Accept by itself what `accepts` says the person has agreed to beforehand."""
+        self._accepting.append(accepts)
 
     def _tell(self, trade: Trade) -> None:
         for tell in self._on_trade:
@@ -173,18 +183,32 @@ class Desk:
         respond_within_s: int = RESPOND_WITHIN_S,
         text: str | None = None,
         carriers: Carriers = (),
+        quoted_minor: int | None = None,
+        backup: bool = False,
     ) -> Trade:
         """Propose to take `amount` (all that is left by default) of a lot, at its price now.
 
         With `carriers`, the goods come through their hands: one propose, all of it or nothing.
+        `quoted_minor` is the total that the lister has promised instead; a `backup` may ask for
+        what is set aside for somebody else.
 
         Raises:
             RefusedError: an own lot, one that is gone, or an amount its offer does not allow.
         """
-        parts = parts_of(self._chains, lot_id, amount, carriers, handover_until_ms, self._clock())
+        parts = parts_of(
+            self._chains,
+            lot_id,
+            amount,
+            carriers,
+            handover_until_ms,
+            self._clock(),
+            backup=backup,
+        )
 
         def draft(at_ms: int) -> list[Draft]:
             terms = terms_of([(part.lot, part.offer, part.amount) for part in parts], at_ms, None)
+            if quoted_minor is not None:
+                terms = at_quoted(terms, {lot_id: quoted_minor})
             salt = self._salt(16)
             agreed = terms_hash(salt, terms)
             listers = [part.lister for part in parts]
@@ -213,30 +237,32 @@ class Desk:
             RefusedError: out of turn, terms that are not the offer's, or too little left.
         """
         async with self._writing:
-            trade = self.trade(trade_id)
-            numbers = [s.number for s in self._mine(trade, EntryType.RESERVE)]
-            if not numbers:
-                raise self._out_of_turn(trade, EntryType.RESERVE)
-            check_terms(self._chains, trade, self._clock())
-            legs = [trade.legs[number - 1] for number in numbers]
-            if not self._is_vouched(trade.taker):
-                check_stranger(trade, self._open_with(trade.taker), self.me)
-            hashes = {leg.number: await self._hashes(trade, leg.number) for leg in legs}
-
-            def draft(at_ms: int) -> list[Draft]:
-                in_time(at_ms, trade.respond_by_ms)
-                return [
-                    Draft(
-                        EntryType.RESERVE,
-                        (trade.id, leg.lot),
-                        (self._confirm_by(leg, at_ms), *hashes[leg.number]),
-                        move=Reserve(_seq(leg.offer), leg.amount),
-                    )
-                    for leg in legs
-                ]
-
-            await self._chains.say(draft)
+            await self._reserve(self.trade(trade_id))
         return self.trade(trade_id)
+
+    async def _reserve(self, trade: Trade) -> None:
+        numbers = [s.number for s in self._mine(trade, EntryType.RESERVE)]
+        if not numbers:
+            raise self._out_of_turn(trade, EntryType.RESERVE)
+        check_terms(self._chains, trade, self._clock(), self._quoted(trade))
+        legs = [trade.legs[number - 1] for number in numbers]
+        if not self._is_vouched(trade.taker):
+            check_stranger(trade, self._open_with(trade.taker), self.me)
+        hashes = {leg.number: await self._hashes(trade, leg.number) for leg in legs}
+
+        def draft(at_ms: int) -> list[Draft]:
+            in_time(at_ms, trade.respond_by_ms)
+            return [
+                Draft(
+                    EntryType.RESERVE,
+                    (trade.id, leg.lot),
+                    (self._confirm_by(leg, at_ms), *hashes[leg.number]),
+                    move=Reserve(_seq(leg.offer), leg.amount),
+                )
+                for leg in legs
+            ]
+
+        await self._chains.say(draft)
 
     async def handover(self, trade_id: bytes, code: str, amount: int | None) -> Trade:
         """Hand goods over to whoever says `code`; `amount` where it is less than agreed.
@@ -510,6 +536,13 @@ class Desk:
                 continue
             if step.automatic:
                 await self._take(trade, step)
+                return True
+            if step.type == EntryType.RESERVE and any(ask(trade) for ask in self._accepting):
+                try:
+                    await self._reserve(trade)
+                except RefusedError as error:
+                    log.info("trade %s waits: %s", trade.id.hex()[:12], error)
+                    continue
                 return True
             if step.type == EntryType.RECEIPT and self._is_gift(trade, step):
                 leg = trade.legs[step.number - 1]

@@ -38,6 +38,7 @@ from passby.node.net import Network, PeerConnected, PeerDisconnected, PeerId
 from passby.node.pruning import Pruning
 from passby.node.quorum import Quorum
 from passby.node.quotas import Quotas
+from passby.node.quoting import Quoting
 from passby.node.replicate import Replication
 from passby.node.reputations import Reputations
 from passby.node.rides import Stop
@@ -183,6 +184,9 @@ class Participant:
         )
         self.arranging = Arranging(self.talk, self.chains, private.place, private.payment)
         self.desk.on_trade(self.arranging.see_trade)
+        self.quoting = Quoting(self.talk, self.chains, clock)
+        self.desk.on_terms(self.quoting.quoted)
+        self.desk.on_asked(self.quoting.accepts)
         self.talk.on_heard(self._tell_of_message)
         cells = topics_around(home)
         self.quotas = Quotas(self.chains, self.circle, cells)

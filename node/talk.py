@@ -335,6 +335,15 @@ class Talk:
         if record is None:
             return Status.NOT_NOW
         kind = record.entry.body.type
+        if isinstance(message.body, Quote) and message.about == message.body.lot:
+            # An answer to a bid: without one, it would be advertising.
+            bid = (said for said in self.said(Kind.BID) if said.to == message.author)
+            mine = record.entry.author == message.author
+            return (
+                Status.TAKEN
+                if mine and message.about in {b.about for b in bid}
+                else (Status.REFUSED)
+            )
         if message.kind in (Kind.QUOTE, Kind.BID):
             wanted = EntryType.REQUEST if message.kind is Kind.QUOTE else EntryType.OFFER
             if record.entry.author != me or kind != wanted or chains.is_frozen(message.author):

@@ -513,3 +513,5 @@ REPUTATION_SLICE: Final = 8
 """Trades folded at a time for reputations, some 5 ms: whoever asks meanwhile need not wait."""
 DEALINGS_MAX: Final = 200_000
 """Fulfilled trades held in memory for reputations, some 60 MiB."""
+QUOTE_FOR_S: Final = 24 * 3600
+"""How long a quote stands unless told: the taker may be at work until the evening."""

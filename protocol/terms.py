@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+import msgspec
 
 from passby.protocol.codec import encode
 from passby.protocol.payloads import LotTerms, Offer, Terms, to_value
@@ -29,3 +31,12 @@ def terms_of(offers: Iterable[tuple[bytes, Offer, int]], at_ms: int, text: str |
         ),
         text,
     )
+
+
+def at_quoted(terms: Terms, quoted: Mapping[bytes, int]) -> Terms:
+    """Return `terms` with the totals that were quoted, in minor units, for these lots."""
+    lots = (
+        msgspec.structs.replace(lot, total_minor=quoted.get(lot.lot, lot.total_minor))
+        for lot in terms.lots
+    )
+    return Terms(tuple(lots), terms.text)

@@ -22,6 +22,7 @@ from passby.protocol.limits import (
     API_BODY_MAX,
     API_LIST_MAX,
     LOTS_PER_PROPOSE_MAX,
+    QUOTE_FOR_S,
     TRIPS_MAX,
 )
 from passby.protocol.units import Unit
@@ -140,7 +141,7 @@ class _Carrier(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _ProposeBody(msgspec.Struct, forbid_unknown_fields=True):
-    lot: str
+    lot: str = ""
     amount: int | None = None
     unit: Unit | None = None
     request: str | None = None
@@ -148,6 +149,25 @@ class _ProposeBody(msgspec.Struct, forbid_unknown_fields=True):
     respond_within_s: int | None = None
     text: str | None = None
     carriers: Annotated[list[_Carrier], Meta(max_length=LOTS_PER_PROPOSE_MAX)] = []
+    quote: str | None = None
+    backup: bool = False
+
+
+class _QuoteBody(msgspec.Struct, forbid_unknown_fields=True):
+    about: str
+    lot: str
+    total_minor: int
+    amount: int | None = None
+    valid_within_s: int = QUOTE_FOR_S
+    text: str | None = None
+
+
+class _BidBody(msgspec.Struct, forbid_unknown_fields=True):
+    lot: str
+    total_minor: int
+    currency: str
+    amount: int | None = None
+    text: str | None = None
 
 
 class _Trips(msgspec.Struct, forbid_unknown_fields=True):
@@ -190,6 +210,9 @@ class _Handlers:
             ("POST", "/v1/rides/{id}/stop", self.stop_ride),
             ("GET", "/v1/commutes", self.commutes),
             ("POST", "/v1/commutes", self.learn),
+            ("GET", "/v1/quotes", self.quotes),
+            ("POST", "/v1/quotes", self.quote),
+            ("POST", "/v1/bids", self.bid),
             ("POST", "/v1/trades", self.propose),
             ("GET", "/v1/trades", self.trades),
             ("GET", "/v1/trades/{id}", self.trade),
@@ -306,7 +329,31 @@ class _Handlers:
                 respond_within_s=body.respond_within_s,
                 text=body.text,
                 carriers=[(each.lot, each.amount, each.unit) for each in body.carriers],
+                quote=body.quote,
+                backup=body.backup,
             )
+        )
+
+    async def quotes(self, _request: Request) -> Response:
+        return _json(self._service.talking.quotes())
+
+    async def quote(self, request: Request) -> Response:
+        body = await _body(request, _QuoteBody)
+        return _json(
+            self._service.quote(
+                body.about,
+                body.lot,
+                body.amount,
+                body.total_minor,
+                body.valid_within_s,
+                body.text,
+            )
+        )
+
+    async def bid(self, request: Request) -> Response:
+        body = await _body(request, _BidBody)
+        return _json(
+            self._service.bid(body.lot, body.amount, body.total_minor, body.currency, body.text)
         )
 
     async def trades(self, request: Request) -> Response:

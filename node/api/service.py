@@ -39,6 +39,7 @@ from passby.protocol.limits import (
 )
 from passby.protocol.payloads import Stated, encode_payload
 from passby.protocol.statements import Heal, parse_statement
+from passby.protocol.talk import Quote
 from passby.protocol.turns import turns
 from passby.protocol.types import EntryType
 from passby.protocol.units import SYMBOL, Unit
@@ -363,11 +364,24 @@ class Service:
         respond_within_s: int | None,
         text: str | None,
         carriers: Sequence[tuple[str, int | None, Unit | None]] = (),
+        quote: str | None = None,
+        backup: bool = False,
     ) -> Json:
-        """Propose for a lot; for a request, the amount is what matches it.
+        """Propose for a lot; for a request, the amount is what matches it; or as quoted.
 
         `carriers` are capacity lots on the way from the giver, and how much room of each.
         """
+        quoted_minor = None
+        if quote is not None:
+            if carriers:
+                # A carrier sees that the price is not the offer's, and cannot know of the quote.
+                raise UsageError("What was quoted is fetched, not carried.", "Leave one out.")
+            said = self._node.talk.find(quote).body
+            if not isinstance(said, Quote):
+                raise UsageError("This is no quote.", "`passby quotes` lists them.")
+            if said.valid_until_ms < self._node.clock():
+                raise RefusedError("This quote is over.", "`passby bid` asks for another.")
+            lot, amount, quoted_minor = said.lot.hex(), said.amount, said.total_minor
         lot_id = self._id(lot)
         self._check_unit(lot, unit)
         for capacity, _, measured in carriers:
@@ -398,6 +412,8 @@ class Service:
             respond_within_s=within_s,
             text=text,
             carriers=[(self._id(capacity), room) for capacity, room, _ in carriers],
+            quoted_minor=quoted_minor,
+            backup=backup,
         )
         return self._shown.trade(trade)
 
@@ -422,6 +438,29 @@ class Service:
             "talk": self.talking.about(trade_id),
             "payments": self.talking.payments(trade_id),
         }
+
+    def quote(
+        self,
+        about: str,
+        lot: str,
+        amount: int | None,
+        total_minor: int,
+        valid_within_s: int,
+        text: str | None,
+    ) -> Json:
+        """Answer a request or a bid with a price."""
+        if not 1 <= valid_within_s <= 30 * 24 * 3600:
+            raise UsageError("A quote stands for 1 second to 30 days.")
+        until_ms = self._node.clock() + valid_within_s * 1000
+        return self.talking.quote(
+            self._record(about), self._record(lot), amount, total_minor, until_ms, text
+        )
+
+    def bid(
+        self, lot: str, amount: int | None, total_minor: int, currency: str, text: str | None
+    ) -> Json:
+        """Bid for a lot."""
+        return self.talking.bid(self._record(lot), amount, total_minor, currency, text)
 
     def say(self, trade: str, text: str) -> Json:
         """Say something to the other parties of a trade."""

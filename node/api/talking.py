@@ -9,9 +9,10 @@ from passby.node.iban import epc_code
 from passby.node.listing import plain_text
 from passby.node.participant import Participant
 from passby.node.talk import Held
-from passby.node.trades import parties_of, terms_in
+from passby.node.trades import offer_of, parties_of, terms_in
+from passby.protocol.entry import Record
 from passby.protocol.errors import RefusedError, UsageError
-from passby.protocol.talk import Kind, Payment, Words
+from passby.protocol.talk import Bid, Kind, Payment, Quote, Words
 
 
 class Talking:
@@ -65,6 +66,55 @@ class Talking:
             "state": held.state,
             **plain(msgspec.to_builtins(message.body, builtin_types=(bytes,))),
         }
+
+    def quotes(self) -> Json:
+        """Return what was quoted to this device and can still be taken, and bids for its lots."""
+        quoting = self._node.quoting
+        return {
+            "quotes": [self._with_lot(Held(m, "in")) for m in quoting.standing()],
+            "bids": [self._with_lot(Held(m, "in")) for m in quoting.bids()],
+        }
+
+    def _with_lot(self, held: Held) -> Json:
+        said = held.message.body
+        record = self._node.chains.reader.record(
+            said.lot if isinstance(said, Quote) else held.message.about
+        )
+        offer = offer_of(record) if record is not None else None
+        return {
+            **self.shown(held),
+            "name": offer.name if offer else None,
+            "unit": str(offer.unit) if offer else None,
+        }
+
+    def quote(
+        self,
+        about: Record,
+        lot: Record,
+        amount: int | None,
+        total_minor: int,
+        valid_until_ms: int,
+        text: str | None,
+    ) -> Json:
+        """Answer a request, or a bid (named by the lot and the newest bid for it)."""
+        node = self._node
+        to = None
+        if about.entry.id == lot.entry.id:
+            bids = [bid for bid in node.quoting.bids() if bid.about == lot.entry.id]
+            if not bids:
+                raise RefusedError("Nobody has bid for this lot.", "Name the request instead.")
+            to = bids[0].author
+            if amount is None and isinstance(bids[0].body, Bid):
+                amount = bids[0].body.amount
+        message = node.quoting.quote(about, lot, amount, total_minor, valid_until_ms, text, to=to)
+        return self._with_lot(Held(message, "waiting"))
+
+    def bid(
+        self, lot: Record, amount: int | None, total_minor: int, currency: str, text: str | None
+    ) -> Json:
+        """Tell a lister what one would give."""
+        message = self._node.quoting.bid(lot, amount, total_minor, currency, text)
+        return self._with_lot(Held(message, "waiting"))
 
     def payments(self, trade_id: bytes) -> list[Json]:
         """Return how this device may pay what it owes in a trade, as far as it was told."""

@@ -18,6 +18,8 @@ from passby.protocol.errors import Exit, LocalError, RefusedError
     'passby propose ab12cd34 --amount "half a quart"',
     "passby propose ab12cd34 --for 9f0e1d2c",
     "passby propose ab12cd34 --carrier 77be10c4",
+    "passby propose ab12cd34 --quote 77aa01bc",
+    'passby propose ab12cd34 --backup --wait "3 hours"',
 )
 @click.argument("lot")
 @click.option("--amount", metavar="AMOUNT", help="How much of it; all that is left unless told.")
@@ -30,6 +32,9 @@ from passby.protocol.errors import Exit, LocalError, RefusedError
     help="The offered room of who brings it; several in the order of the way.",
 )
 @click.option("--room", metavar="AMOUNT", help="How much of a carrier's room it takes.")
+@click.option("--quote", metavar="QUOTE", help="At the price and amount of this quote to you.")
+@click.option("--backup", is_flag=True, help="Also what is set aside for another, should it fail.")
+@click.option("--wait", metavar="TIME", help='How long you wait for an answer: "3 hours".')
 @click.option("--by", metavar="TIME", help="Hand-over at the latest then.")
 @click.option("--text", metavar="TEXT", help="A word to go with it, for the other side alone.")
 @click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
@@ -41,6 +46,9 @@ def propose_command(
     request: str | None,
     carriers: tuple[str, ...],
     room: str | None,
+    quote: str | None,
+    backup: bool,
+    wait: str | None,
     by: str | None,
     text: str | None,
     measure: str | None,
@@ -62,6 +70,12 @@ def propose_command(
         body["carriers"] = [{"lot": session.identity(lot), **taken} for lot in carriers]
     if by is not None:
         body["handover_until_ms"] = moment_option(by)
+    if quote is not None:
+        body["quote"] = session.identity(quote)
+    if backup:
+        body["backup"] = True
+    if wait is not None:
+        body["respond_within_s"] = max(1, (moment_option(wait) - show.now_ms()) // 1000)
     given = {key: value for key, value in body.items() if value is not None}
     _tell(session, session.post("/v1/trades", given))
 
