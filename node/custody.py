@@ -54,6 +54,20 @@ def carried(trade: Trade, leg: Leg) -> tuple[list[Entry], int]:
     return brought, sum(_uint(entry) for entry in brought)
 
 
+def may_hold_goods(trade: Trade, leg: Leg, now_ms: int) -> bool:
+    """Tell whether goods may be with this lot's lister though no hand-over has come in yet.
+
+    From the last commit on it may have told its words, and the giver's entry may be under way.
+    Who releases then, and has the goods, breaks its word; a giver's release, or 72 h, clear it.
+    """
+    return (
+        now_ms <= leg.kept_until_ms
+        and trade.confirm is not None
+        and all(each.commits for each in trade.legs)
+        and any(not up.releases and not up.handovers for up in trade.bringing_to(leg))
+    )
+
+
 def _uint(handover: Entry) -> int:
     amount = handover.body.facts[1]
     return amount if isinstance(amount, int) else 0

@@ -20,7 +20,7 @@ from passby.ledger.frames import Places
 from passby.node.agreement import binds_too_long, check_stranger, check_terms, in_time
 from passby.node.chains import Chains
 from passby.node.clock import Clock
-from passby.node.custody import carried
+from passby.node.custody import carried, may_hold_goods
 from passby.node.delivery import Carriers, parts_of
 from passby.node.sealing import Sealing
 from passby.node.trades import fold_of, owed_minor, parties_of, terms_in
@@ -152,7 +152,10 @@ class Desk:
             return None
         for leg in trade.legs:
             if leg.handover is None and leg.lister and trade.party(leg.to) == self.me:
-                return self._words(trade.id, leg.lister)
+                onward = None if leg.to == TAKER else trade.legs[leg.to - 1]
+                # Goods taken after the own part is over would be goods kept.
+                if onward is None or not (onward.releases or onward.handovers):
+                    return self._words(trade.id, leg.lister)
         return None
 
     def return_code(self, trade: Trade) -> str | None:
@@ -531,6 +534,10 @@ class Desk:
             if step.party != self.me or binds_too_long(trade, step):
                 continue
             if step.type == EntryType.CONFIRM and not self._may_confirm(trade):
+                continue
+            if step.type == EntryType.RELEASE and may_hold_goods(
+                trade, trade.legs[step.number - 1], self._clock()
+            ):
                 continue
             if step.type in _AGREEING and any(map(self._chains.is_frozen, trade.parties())):
                 continue
