@@ -49,6 +49,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: Annotated[int, Meta(ge=0, le=36_500)] = 365
     place: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
     pay_to: Annotated[str, Meta(pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9 ]{10,40}$")] | None = None
+    stock_folder: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
     log_level: Annotated[str, Meta(pattern=r"^(debug|info|warning|error)$")] = "info"
 
 
@@ -66,6 +67,7 @@ KEYS: Final[dict[str, str]] = {
     "retention_days": "how far back others' chains are kept whole, days; 0 keeps everything",
     "place": "where to come, told sealed to the other side once a trade is confirmed",
     "pay_to": "the IBAN to pay to, told sealed to a taker once the trade is binding",
+    "stock_folder": "a folder whose stock files are kept in step with your offers",
     "log_level": "debug, info, warning or error",
 }
 """Every key with what it means."""
@@ -84,6 +86,7 @@ _ALLOWED: Final[dict[str, str]] = {
     "retention_days": "a whole number of days, 0 to 36500",
     "place": "1 to 500 characters, or none",
     "pay_to": "an IBAN, as in NL91 ABNA 0417 1643 00, or none",
+    "stock_folder": "the path of a folder, or none",
     "log_level": '"debug", "info", "warning" or "error"',
 }
 

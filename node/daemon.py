@@ -34,7 +34,9 @@ from passby.node.participant import Identity, Participant, Private
 from passby.node.policy_file import PolicyFile
 from passby.node.pruning import DAY_MS
 from passby.node.rides import Rides
+from passby.node.stock import Stock
 from passby.node.storage import SWITCH_INTERVAL_S, Storage, open_storage
+from passby.node.watching import Watch
 from passby.node.witness_key import WitnessGuard
 from passby.protocol.errors import LocalError
 from passby.protocol.limits import BOOTSTRAP_RETRY_MAX_S, REDIAL_FIRST_S
@@ -133,9 +135,11 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
         rides.on_stop(participant.tell_of_stop)
         rides.on_topics(participant.interest.travel)
         rides.planned()  # a file that cannot be read is told of before anything starts
+        stock = Stock(home.stock_path, participant)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop)
             nursery.start_soon(rides.run)
+            nursery.start_soon(Watch(home.config, stock, machine_clock).run)
             await nursery.start(participant.run)
             for address in (*config.bootstrap, *join):
                 nursery.start_soon(_join, participant, address)
@@ -143,7 +147,7 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
                 nursery.start_soon(_find_neighbours, participant)
             log.info("up: %s", ", ".join(network.addresses()))
             # Until told to stop; whoever told it over the socket still gets an answer.
-            await _answer(home, config.radius_m, participant, storage, rides, stop)
+            await _answer(home, config.radius_m, participant, storage, rides, stock, stop)
             log.info("stopping")
             nursery.cancel_scope.cancel()
 
@@ -166,11 +170,14 @@ async def _answer(
     participant: Participant,
     storage: Storage,
     rides: Rides,
+    stock: Stock,
     stop: trio.Event,
 ) -> None:
     """Serve the local API on the home's socket until `stop` is set."""
     path = home.prepare_socket()
-    service = Service(participant, home.path, radius_m, stop.set, lambda: storage.refusal, rides)
+    service = Service(
+        participant, home.path, radius_m, stop.set, lambda: storage.refusal, rides, stock
+    )
     await serve_on(path, make_app(service), stop.wait)
 
 

@@ -14,6 +14,7 @@
       passby.db          the chains
       policy.txt         whose cosignatures the trades of this node need; nobody's without it
       head.guard         how far the own chain has come; left out of backups, see `head_guard`
+      stock.json         0600, what rows of files became, so that none is listed twice
       rides.json         0600, own ways of the next hours; no neighbour hears of them
       followed.json      0600, whom the person follows
       talk.json          0600, messages to and from others, those that wait among them
@@ -240,6 +241,11 @@ class Home:
     def database_path(self) -> Path:
         """Where the chains are."""
         return self.path / "passby.db"
+
+    @property
+    def stock_path(self) -> Path:
+        """What rows of files became."""
+        return self.path / "stock.json"
 
     @property
     def rides_path(self) -> Path:

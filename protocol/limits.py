@@ -515,3 +515,11 @@ DEALINGS_MAX: Final = 200_000
 """Fulfilled trades held in memory for reputations, some 60 MiB."""
 QUOTE_FOR_S: Final = 24 * 3600
 """How long a quote stands unless told: the taker may be at work until the evening."""
+STOCK_ROWS_MAX: Final = 15_000
+"""Rows of files that are kept in step with lots: as many as their private file holds."""
+STOCK_LOOK_S: Final = 5
+"""How often a watched folder is looked at; a file is read once it has not changed in between."""
+STOCK_AGAIN_S: Final = 3600
+"""How often an unchanged file is gone through, to list anew what has run out."""
+STOCK_FILES_MAX: Final = 64
+"""Files of a watched folder; a shop has one."""

@@ -132,6 +132,8 @@ class _Prune(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Lots(msgspec.Struct, forbid_unknown_fields=True):
     lots: list[dict[str, Any]]
+    source: Annotated[str, Meta(max_length=4096)] | None = None
+    keys: list[Annotated[str, Meta(max_length=128)]] = []
 
 
 class _Carrier(msgspec.Struct, forbid_unknown_fields=True):
@@ -278,6 +280,9 @@ class _Handlers:
 
     async def list_lots(self, request: Request) -> Response:
         body = await _body(request, _Lots)
+        if body.source is not None:
+            results = await self._service.keep_lots(body.source, body.keys, body.lots)
+            return _json({"results": results})
         return _json({"results": await self._service.list_lots(body.lots)})
 
     async def book(self, request: Request) -> Response:

@@ -25,6 +25,7 @@ from passby.node.listing import draft_of, read_listed
 from passby.node.participant import Participant
 from passby.node.pruning import DAY_MS, checked_keep_ms, plain_freed
 from passby.node.rides import Ride, Rides
+from passby.node.stock import Stock
 from passby.node.trades import offer_of
 from passby.protocol.entry import Record, encode_record
 from passby.protocol.errors import LocalError, RefusedError, RemoteError, UsageError
@@ -55,6 +56,7 @@ class Service:
         stop: ends the daemon.
         refusal: why own entries cannot be appended, or None.
         rides: own ways, and the stops beside them.
+        stock: lots that follow files.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Service:
         stop: Callable[[], None],
         refusal: Callable[[], LocalError | None],
         rides: Rides,
+        stock: Stock,
     ) -> None:
         self._node = participant
         self._home = home
@@ -72,6 +75,7 @@ class Service:
         self._stop = stop
         self._refusal = refusal
         self._rides = rides
+        self._stock = stock
         self.people = People(participant)
         self.talking = Talking(participant)
         self._started_s = trio.current_time()
@@ -303,6 +307,19 @@ class Service:
             for place, record in zip(places, records, strict=True):
                 results[place] = {"id": record.entry.id.hex(), "seq": record.entry.seq}
         return results
+
+    async def keep_lots(
+        self, source: str, keys: list[str], lots: list[dict[str, Any]]
+    ) -> list[Json]:
+        """List lots that follow the rows of a file; what is listed already is not listed twice.
+
+        Raises:
+            UsageError: too many at once, or not a key for each.
+            LocalError: more than can be remembered, or nothing can be appended now.
+        """
+        if len(lots) > API_LOTS_MAX or len(keys) != len(lots):
+            raise UsageError(f"At most {API_LOTS_MAX} lots at once, with a key each.")
+        return await self._stock.take(source, list(zip(keys, lots, strict=True)))
 
     def book(self, side: Side, *, radius_m: int | None, **filters: Any) -> list[Json]:
         """Return the nearest open lots."""

@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, str]] = {
     "request": "lots",
     "give": "lots",
     "import": "loading",
+    "watch": "loading",
     "book": "market",
     "matches": "market",
     "ride": "riding",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,8 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Session, clean, command
-from passby.node.cli.typed import local_zone, measure_of
+from passby.node.cli.typed import measure_of
+from passby.node.zone import local_zone
 from passby.protocol.errors import Exit, LocalError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ BAD_ROWS_SHOWN: Final = 20
     metavar="LINE",
     help="Pass over what is above this line: goes on where an import broke off.",
 )
+@click.option("--again", is_flag=True, help="List anew even what this file has listed before.")
 @click.option("--dry-run", is_flag=True, help="Only read, and say what is wrong.")
 def import_command(
     session: Session,
@@ -65,12 +68,16 @@ def import_command(
     unit: str | None,
     until: str,
     first: int,
+    again: bool,
     dry_run: bool,
 ) -> int:
     """Offer or request what is in FILE. It is schema.org JSON-LD, or a table (.csv, .tsv).
 
     Fields of a table: name, gtin, brand, category, amount, unit, step, minimum, price, currency,
     condition, best_before, until, window, at, lat, lon, radius_m, text, pay, side.
+
+    What FILE has listed before is not listed twice: a row that says the same is passed over, one
+    with another amount sets what is left, and one that says something else replaces its lot.
 
     A row that cannot be read is named by its line, and the others go in. The exit code is 0
     when rows went in, and 4 when none did.
@@ -93,7 +100,7 @@ def import_command(
         session.get("/v1/status")
     drafts = read_file(file, reading, columns)
     started_s = time.monotonic()
-    load = _Load(session, dry_run=dry_run)
+    load = _Load(session, None if again else str(file.absolute()), dry_run=dry_run)
     bar = (
         click.progressbar(length=line_count(file), label=file.name, file=sys.stderr)
         if sys.stderr.isatty() and not session.as_json
@@ -107,7 +114,10 @@ def import_command(
 class _Load:
     """One import under way: what waits, what went in, what was left out."""
 
-    def __init__(self, session: Session, *, dry_run: bool) -> None:
+    def __init__(self, session: Session, source: str | None, *, dry_run: bool) -> None:
+        self._source = source
+        self._keys: Counter[str] = Counter()
+        self._same = 0
         self._session = session
         self._dry_run = dry_run
         self._waiting: list[tuple[int, dict[str, Any]]] = []
@@ -141,7 +151,7 @@ class _Load:
         results: list[dict[str, Any]] = [{} for _ in self._waiting]
         if not self._dry_run:
             try:
-                answer = self._session.post("/v1/lots", {"lots": [lot for _, lot in self._waiting]})
+                answer = self._session.post("/v1/lots", self._body())
                 results = answer["results"]
             except LocalError as error:
                 raise LocalError(
@@ -155,9 +165,18 @@ class _Load:
                 self._leave_out(line, fault["message"], fault.get("hint") or "")
             else:
                 self.taken += 1
+                self._same += result.get("done") == "same"
         advance(self._waiting[-1][0] - self._line)
         self._line = self._waiting[-1][0]
         self._waiting.clear()
+
+    def _body(self) -> dict[str, Any]:
+        lots = [lot for _, lot in self._waiting]
+        if self._source is None:
+            return {"lots": lots}
+        from passby.node.row_keys import keys_of
+
+        return {"lots": lots, "source": self._source, "keys": keys_of(lots, self._keys)}
 
     def _leave_out(self, line: int, reason: str, hint: str) -> None:
         self.bad.append((line, reason, hint))
@@ -178,14 +197,15 @@ class _Load:
             self._session.note(f"... and {more:,} more; --json lists them all.")
         answer = {
             "taken": self.taken,
+            "same": self._same,
             "left_out": len(self.bad),
             "seconds": round(seconds, 3),
             "dry_run": self._dry_run,
         }
         verb = "can be read" if self._dry_run else "in"
-        self._session.out(
-            answer, lambda: [f"{self.taken:,} {verb}, {len(self.bad):,} left out, {seconds:.1f} s."]
-        )
+        as_before = f" ({self._same:,} as before)" if self._same else ""
+        told = f"{self.taken:,} {verb}{as_before}, {len(self.bad):,} left out, {seconds:.1f} s."
+        self._session.out(answer, lambda: [told])
         return Exit.DONE if self.taken else Exit.REFUSED
 
 
@@ -199,3 +219,26 @@ def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
             )
         found[field.strip()] = value.strip()
     return found
+
+
+@command("watch", "passby watch ~/shop/stock", "passby watch", "passby watch --off")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--off", is_flag=True, help="Watch no folder; what is listed stays.")
+def watch_command(session: Session, *, folder: Path | None, off: bool) -> None:
+    """Keep your offers in step with the stock files in FOLDER.
+
+    They are tables (.csv, .tsv) or schema.org documents, as `passby import` reads them. A row that
+    is new is offered, one with another amount sets what is left, and what is gone from its file, or
+    whose file is gone, is taken off the market. The running node looks every few seconds.
+    """
+    from passby.node.cli.setup import change
+
+    if folder is not None and not off and not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}.", "Make it, and put a stock file there.")
+    if folder is not None or off:
+        change(session, "stock_folder", "none" if off or folder is None else str(folder.absolute()))
+    watched = session.home.config().stock_folder
+    session.out(
+        {"folder": watched},
+        lambda: [f"Watching {clean(watched)}." if watched else "No folder is watched."],
+    )

@@ -12,11 +12,11 @@ from passby.node.cli.frame import F, Session, clean, command
 from passby.node.cli.typed import (
     amount_option,
     in_unit,
-    local_zone,
     measure_of,
     moment_option,
     radius_option,
 )
+from passby.node.zone import local_zone
 from passby.protocol.errors import RefusedError, UsageError
 
 if TYPE_CHECKING:

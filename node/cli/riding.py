@@ -13,7 +13,7 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Session, clean, command
-from passby.node.cli.typed import local_zone
+from passby.node.zone import local_zone
 from passby.protocol.errors import UsageError
 
 VEHICLES = ("foot", "bicycle", "car")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
-from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
-from zoneinfo import ZoneInfo
 
 import click
 
+from passby.node.zone import local_zone
 from passby.protocol.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,16 +81,3 @@ def radius_option(text: str) -> int:
     if text.strip().isdecimal():
         return int(text)
     return in_unit(parse_amount(text), Unit.METRE.value)
-
-
-def local_zone() -> tzinfo:
-    """Return the machine's zone with its summer time where it can be named, else its offset."""
-    name = os.environ.get("TZ", "").lstrip(":")
-    if not name:
-        _, _, name = os.path.realpath("/etc/localtime").partition("zoneinfo/")
-    if name and not Path(name).is_absolute():
-        try:
-            return ZoneInfo(name)
-        except (OSError, ValueError):
-            pass  # a zone such as "CET-1CEST", which only the C library reads
-    return datetime.now(UTC).astimezone().tzinfo or UTC
