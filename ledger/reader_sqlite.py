@@ -11,7 +11,7 @@ from passby.ledger.chain import Evidence, Head, Proof
 from passby.ledger.checkpoints_sqlite import CheckpointReader
 from passby.ledger.proof_bytes import unpack_evidence
 from passby.ledger.schema import GARBLED, LACKING, SEQ_BITS, SEQ_MASK, damaged
-from passby.ledger.standing import Device, Roots, certificate_in, devices_of
+from passby.ledger.standing import Device, Roots, certificate_of, devices_of
 from passby.ledger.store import (
     AmbiguousError,
     Counts,
@@ -283,7 +283,8 @@ class SqliteReader(CheckpointReader):
 
     def person_of(self, author: bytes) -> bytes:
         """As `Reader.person_of`."""
-        certificate = certificate_in(self._genesis(author))
+        genesis = self._genesis(author)
+        certificate = certificate_of(genesis, lambda: self.statements(author))
         return certificate.root if certificate is not None else author
 
     def _read_roots(self) -> Roots:

@@ -83,6 +83,38 @@ def certificate_in(genesis: Record | None) -> Certificate | None:
     return certificate
 
 
+def certificate_of(
+    genesis: Record | None, statements: Callable[[], Iterable[Statement]]
+) -> Certificate | None:
+    """Return the certificate that a genesis commits to, shown by itself or opened by a seal.
+
+    Args:
+        genesis: the author's first record.
+        statements: gives what is said of the author; asked only where the genesis shows nothing.
+    """
+    shown = certificate_in(genesis)
+    if shown is not None or genesis is None:
+        return shown
+    for said in statements():
+        if isinstance(said, Seal) and said.opening and said.opening.opens(genesis.entry):
+            return said.opening.certificate
+    return None
+
+
+def has_say(statement: Statement, genesis: Record | None, person: bytes) -> bool:
+    """Tell whether the statement's root has a say over the device, by its word or before.
+
+    Args:
+        statement: what the root says.
+        genesis: the device's first record.
+        person: whose the device is as far as known without it; the device's key for nobody.
+    """
+    if person == statement.root:
+        return True
+    opened = certificate_of(genesis, lambda: [statement])
+    return opened is not None and opened.root == statement.root
+
+
 def is_above(seal: Seal, entry: Entry) -> bool:
     """Tell whether `entry`, of the sealed chain, is none of those that its owner answers for."""
     return entry.seq > seal.seq or (entry.seq == seal.seq and entry.id != seal.id)
@@ -250,9 +282,14 @@ class Roots:
         return found
 
     def root_of(self, author: bytes) -> bytes | None:
-        """Return the author's person, where the author shows it."""
-        certificate = certificate_in(self._genesis(author))
+        """Return the author's person, where the author shows it or a seal has opened it."""
+        certificate = self.certificate_of(author)
         return None if certificate is None else certificate.root
+
+    def certificate_of(self, author: bytes) -> Certificate | None:
+        """Return the certificate that makes the author a device, as far as it is known."""
+        said = self._said.get(author, {})
+        return certificate_of(self._genesis(author), said.values)
 
     def person_of(self, author: bytes) -> bytes:
         """Return the author's person; the author itself where it keeps that private."""
@@ -281,7 +318,7 @@ def devices_of(
     """
     shown: dict[bytes, Device] = {}
     for author in authors:
-        certificate = certificate_in(genesis(author))
+        certificate = roots.certificate_of(author)
         if certificate is not None and certificate.root == root:
             seal = roots.standing(author).seal
             shown[author] = Device(author, certificate.at_ms, begun=True, seal=seal)

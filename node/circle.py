@@ -14,7 +14,6 @@ import trio
 
 from passby.ledger.draft import Draft
 from passby.ledger.frames import Places
-from passby.ledger.standing import certificate_in
 from passby.ledger.trust import shares
 from passby.node.chains import Chains
 from passby.protocol.entry import Record
@@ -113,8 +112,7 @@ class Circle:
         """Look whether an author whose chain is new here is a device of the own person."""
         if author in self._own:
             return
-        certificate = certificate_in(self._chains.reader.record_at(author, 1))
-        if certificate is not None and certificate.root == self._person:
+        if self._chains.reader.person_of(author) == self._person:
             self._own.add(author)
             self._reckon()
             self._tell([author])

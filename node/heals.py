@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from passby.ledger.standing import statement_in
+from passby.ledger.standing import has_say, statement_in
 from passby.node.chains import Chains
 from passby.protocol.entry import Record
 from passby.protocol.errors import RefusedError
@@ -97,7 +97,9 @@ class Heals:
 
     async def _take(self, statement: Alone) -> bool:
         chains = self._chains
-        if chains.reader.person_of(statement.device) != statement.root:
+        device = statement.device
+        genesis = chains.reader.record_at(device, 1)
+        if not has_say(statement, genesis, chains.reader.person_of(device)):
             return False
         if not self._note(statement) or not await chains.state(statement):
             return False

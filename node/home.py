@@ -140,6 +140,7 @@ class Home:
         from passby.node.config import render
         from passby.node.head_guard import NAME as GUARD_NAME
         from passby.node.head_guard import begin
+        from passby.node.trips import trip_certificate
         from passby.protocol.keys import Certificate, SigningKey
 
         path = path.expanduser().absolute()
@@ -150,16 +151,17 @@ class Home:
             _claim(path)
             for name in ("certificate", "person", "trip"):
                 (path / name).unlink(missing_ok=True)
+            if trip:
+                write_private(path / "trip", b"")
             (path / "keys").mkdir(mode=0o700, exist_ok=True)
             write_private(path / "keys" / "ledger.key", seed.hex().encode() + b"\n")
             for name in ("transport.key", "box.key"):
                 write_private(path / "keys" / name, secrets.token_hex(SEED_BYTES).encode() + b"\n")
             if isinstance(root, SigningKey):
-                home._write_certificate(Certificate.issue(root, device, now_ms))
+                issue = trip_certificate if trip else Certificate.issue
+                home._write_certificate(issue(root, device, now_ms))
             else:
                 write_private(path / "person", root.hex().encode() + b"\n")
-            if trip:
-                write_private(path / "trip", b"")
             begin(path / GUARD_NAME)
             # Last, and whole at once. A crash before it is safe: without config.toml there is
             # no home, nothing was signed with these keys, and the next `init` begins anew.
@@ -174,7 +176,11 @@ class Home:
     def _write_certificate(self, certificate: Certificate) -> None:
         import secrets
 
-        write_private(self.path / "certificate", secrets.token_bytes(SALT_BYTES) + certificate.raw)
+        from passby.node.trips import trip_salt
+
+        # A trip's must be found again when the device is lost.
+        salt = trip_salt(certificate) if self.is_trip else secrets.token_bytes(SALT_BYTES)
+        write_private(self.path / "certificate", salt + certificate.raw)
 
     def accept(self, certificate: Certificate) -> None:
         """Keep the certificate that this device has been waiting for.

@@ -477,6 +477,9 @@ FORMER_BOXES_MAX: Final = 16
 """Box keys of former devices whose words can still be read; each is tried in turn."""
 BACKUP_MAX: Final = 256 * 2**20
 """Bytes of one backup, which is sealed and opened in memory: half a million own entries."""
+TRIP_DAYS_MAX: Final = 3660
+"""Days before a trip device's first entry on which it may have been certified, when its root looks
+for the certificate: ten years, and a quarter of a second of signing."""
 PRIVATE_FILE_MAX: Final = 4 * 2**20
 """One of the home's own files, as of who is followed or of rides; each is held in memory."""
 DISK_LOW_BYTES: Final = 256 * 2**20

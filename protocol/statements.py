@@ -6,7 +6,8 @@ alone, in any order and any number of times: `Statements` is a set, and what it 
 on its members and not on how they came.
 
 A root has a say over a device when the device's own genesis commits to the root's certificate;
-anybody may certify anybody's key, so a certificate alone proves nothing.
+anybody may certify anybody's key, so a certificate alone proves nothing. A trip device's genesis
+shows the commitment alone: its root opens it with the seal, once the device is lost.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
-from passby.protocol.codec import decode, encode
-from passby.protocol.entry import HASH_BYTES
+from passby.protocol.codec import Value, decode, encode
+from passby.protocol.entry import HASH_BYTES, SALT_BYTES, Entry
 from passby.protocol.errors import Code, RemoteError
 from passby.protocol.keys import (
     CERTIFICATE,
@@ -25,6 +26,7 @@ from passby.protocol.keys import (
     STATEMENT_PREFIX,
     Certificate,
     SigningKey,
+    certificate_commitment,
     is_point,
     verify,
 )
@@ -33,6 +35,20 @@ from passby.protocol.types import TRADE_TYPES
 
 SEAL: Final = 2
 HEAL: Final = 3
+OPENED_SEAL: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a genesis that shows no certificate commits to: the certificate, and its salt."""
+
+    salt: bytes
+    certificate: Certificate
+
+    def opens(self, genesis: Entry) -> bool:
+        """Tell whether this is what `genesis` commits to."""
+        commitment = certificate_commitment(self.salt, self.certificate.raw)
+        return genesis.author == self.certificate.device and genesis.body.facts == (commitment,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +74,30 @@ class _AtEntry:
 class Seal(_AtEntry):
     """The device is lost: the entry `id` at `seq` is the last that is its owner's.
 
-    On the wire: signature[64] ‖ 0x01 'P' 'S' '1' ‖ msgpack [2, root, device, seq, id, at_ms].
+    On the wire: signature[64] ‖ 0x01 'P' 'S' '1' ‖ msgpack [2, root, device, seq, id, at_ms]; or
+    [4, root, device, seq, id, at_ms, salt b16, certificate] where it opens the genesis as well.
     """
 
+    opening: Opening | None = None
+
     @classmethod
-    def issue(cls, root: SigningKey, device: bytes, seq: int, entry_id: bytes, at_ms: int) -> Self:
+    def issue(
+        cls,
+        root: SigningKey,
+        device: bytes,
+        seq: int,
+        entry_id: bytes,
+        at_ms: int,
+        opening: Opening | None = None,
+    ) -> Self:
         """Sign a seal of `device` behind its entry `entry_id` at `seq`."""
-        return cls._issue(SEAL, root, device, seq, entry_id, at_ms)
+        if opening is None:
+            return cls._issue(SEAL, root, device, seq, entry_id, at_ms)
+        told = [opening.salt, opening.certificate.raw]
+        message = STATEMENT_PREFIX + encode(
+            [OPENED_SEAL, root.public, device, seq, entry_id, at_ms, *told]
+        )
+        return cls(root.public, device, seq, entry_id, at_ms, root.sign(message) + message, opening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +128,16 @@ def parse_statement(raw: bytes) -> Statement:
     match value:
         case [int(kind), *_] if kind == CERTIFICATE and not isinstance(kind, bool):
             return Certificate.parse(raw)
-        case [int(kind), bytes(root), bytes(device), int(seq), bytes(entry_id), int(at_ms)] if (
-            kind in (SEAL, HEAL)
+        case [
+            int(kind),
+            bytes(root),
+            bytes(device),
+            int(seq),
+            bytes(entry_id),
+            int(at_ms),
+            *told,
+        ] if (
+            (kind in (SEAL, HEAL) if not told else kind == OPENED_SEAL)
             and not any(isinstance(number, bool) for number in (kind, seq, at_ms))
             and 1 <= seq <= SEQ_MAX
             and len(entry_id) == HASH_BYTES
@@ -109,8 +150,21 @@ def parse_statement(raw: bytes) -> Statement:
         raise RemoteError(Code.BAD_KEY, "a statement with a key that is no curve point")
     if not verify(root, raw):
         raise RemoteError(Code.BAD_SIGNATURE, "a statement not signed by its root")
-    made = Seal if kind == SEAL else Heal
-    return made(root, device, seq, entry_id, at_ms, raw)
+    if kind == HEAL:
+        return Heal(root, device, seq, entry_id, at_ms, raw)
+    opening = _opening(told, root, device) if told else None
+    return Seal(root, device, seq, entry_id, at_ms, raw, opening)
+
+
+def _opening(told: list[Value], root: bytes, device: bytes) -> Opening:
+    match told:
+        case [bytes(salt), bytes(raw)] if len(salt) == SALT_BYTES:
+            certificate = Certificate.parse(raw)
+        case _:
+            raise RemoteError(Code.BAD_FIELD, "a seal with something else than an opening")
+    if (certificate.root, certificate.device) != (root, device):
+        raise RemoteError(Code.BAD_FIELD, "a seal that opens with another's certificate")
+    return Opening(salt, certificate)
 
 
 def counted_seal(statements: Iterable[Statement], root: bytes, device: bytes) -> Seal | None:

@@ -75,8 +75,9 @@ def _state(device: dict[str, Any]) -> str:
     "add", "passby device add 4be1f09c...", "passby device add 4be1f09c... --words-file words.txt"
 )
 @click.argument("key")
+@click.option("--trip", is_flag=True, help="Tell nobody: it was made with `init --trip`.")
 @words_option
-def device_add(session: Session, *, key: str, words_file: Path | None) -> None:
+def device_add(session: Session, *, key: str, trip: bool, words_file: Path | None) -> None:
     """Certify the device whose KEY `passby init --for` showed, with your 24 words.
 
     Paste the certificate on that device: passby device accept CERTIFICATE
@@ -84,10 +85,12 @@ def device_add(session: Session, *, key: str, words_file: Path | None) -> None:
     device = _key(key)
     mine = _certificate(session)
     root = _own_root(session, mine, words_file)
+    from passby.node.trips import trip_certificate
     from passby.protocol.keys import Certificate
 
-    certificate = Certificate.issue(root, device, show.now_ms())
-    carried = _carry(session, certificate.raw)
+    issue = trip_certificate if trip else Certificate.issue
+    certificate = issue(root, device, show.now_ms())
+    carried = None if trip else _carry(session, certificate.raw)
     answer = {
         "device": device.hex(),
         "certificate": certificate.raw.hex(),
@@ -141,23 +144,36 @@ def device_accept(session: Session, *, certificate: str) -> None:
 def device_seal(session: Session, *, device: str, at: int | None, words_file: Path | None) -> None:
     """End the chain of a lost DEVICE of yours, for good, with your 24 words.
 
-    What others have relied on before stands: nobody seals away a debt.
+    What others have relied on before stands: nobody seals away a debt. The seal of a device made
+    with `init --trip` tells everybody that it was yours.
     """
     mine = _certificate(session)
     with _reader(session) as reader:
-        key = _chosen(session, reader, mine, device)
+        trip = _trip_genesis(session, reader, device)
+        key = trip.author if trip is not None else _chosen(session, reader, mine, device)
         head = reader.head(key)
         seq = at if at is not None else head.seq if head else 0
         last = reader.record_at(key, seq)
+        said = reader.statements(key)
     if head is None or last is None:
         raise RefusedError(
             f"Entry {seq} of that device is not held here.",
             "Wait until neighbours have given its chain, or choose a lower --at.",
         )
     root = _own_root(session, mine, words_file)
+    from passby.node.trips import opening_of
+    from passby.protocol.keys import Certificate
     from passby.protocol.statements import Seal
 
-    seal = Seal.issue(root, key, seq, last.entry.id, show.now_ms())
+    opening = None
+    if trip is not None:
+        opening = opening_of(root, trip, [one for one in said if isinstance(one, Certificate)])
+        if opening is None:
+            raise RefusedError(
+                "That chain does not show whose it is, and your words do not open it.",
+                f"See your devices: {session.line('device list')}",
+            )
+    seal = Seal.issue(root, key, seq, last.entry.id, show.now_ms(), opening)
     carried = _carry(session, seal.raw, must=True)
     answer = {
         "device": key.hex(),
@@ -273,6 +289,16 @@ def _from(reader: SqliteReader, key: bytes, seq: int) -> Iterator[Record]:
     while (record := reader.record_at(key, seq)) is not None:
         yield record
         seq += 1
+
+
+def _trip_genesis(session: Session, reader: SqliteReader, device: str) -> Entry | None:
+    """Return the first entry of the one chain so called, where that does not show whose it is."""
+    from passby.ledger.standing import certificate_in
+
+    prefix = session.identity(device)
+    named = [author for author, _ in reader.heads() if author.hex().startswith(prefix)]
+    genesis = reader.record_at(named[0], 1) if len(named) == 1 else None
+    return None if genesis is None or certificate_in(genesis) is not None else genesis.entry
 
 
 def _chosen(session: Session, reader: SqliteReader, mine: Certificate, device: str) -> bytes:

@@ -7,7 +7,7 @@ from tests.ledger.authors import NOW_MS, SALT, Author, named
 from passby.protocol.entry import Record
 from passby.protocol.keys import Certificate, SigningKey, certificate_commitment
 from passby.protocol.payloads import Genesis, Stated, encode_payload
-from passby.protocol.statements import Heal, Seal, Statement
+from passby.protocol.statements import Heal, Opening, Seal, Statement
 from passby.protocol.types import EntryType
 
 
@@ -30,10 +30,14 @@ class Person:
     def certify(self, author: Author) -> Certificate:
         return Certificate.issue(self.root, author.public, NOW_MS)
 
-    def seal(self, last: Record) -> Seal:
+    def seal(self, last: Record, opening: Opening | None = None) -> Seal:
         """Seal a device behind an entry of its chain."""
         entry = last.entry
-        return Seal.issue(self.root, entry.author, entry.seq, entry.id, NOW_MS)
+        return Seal.issue(self.root, entry.author, entry.seq, entry.id, NOW_MS, opening)
+
+    def opening(self, private: Author) -> Opening:
+        """Return what a private device's genesis commits to."""
+        return Opening(SALT, self.certify(private))
 
     def heal(self, kept: Record) -> Heal:
         """Keep the branch that begins with `kept`."""

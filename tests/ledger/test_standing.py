@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.ledger.authors import Author, ids, named
+from tests.ledger.authors import NOW_MS, SALT, Author, ids, named
 from tests.ledger.people import Person, state
 
+from passby.ledger.audit import AuditExit, audit
 from passby.ledger.chain import Append, Duplicate, Fork, Frozen, Outcome
 from passby.ledger.ingest import Check, admit
 from passby.ledger.standing import FREE, Standing, stands
@@ -17,8 +18,8 @@ from passby.ledger.store import Store
 from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteStore
 from passby.protocol.entry import Record
-from passby.protocol.keys import SigningKey
-from passby.protocol.statements import Seal
+from passby.protocol.keys import Certificate, SigningKey
+from passby.protocol.statements import Opening, Seal
 
 ANNA, BO = Person("anna"), Person("bo")
 
@@ -96,6 +97,53 @@ def test_a_seal_by_anybody_else_seals_nothing(store: Store) -> None:
     assert take(store, [phone.records[1], trip.records[1]]) == [Append, Append]
     assert store.sealed() == {}
     assert len(store.statements()) == 3
+
+
+@pytest.mark.parametrize("first", ["seal", "chain"])
+def test_a_trip_device_is_sealed_by_the_root_that_opens_its_genesis(
+    store: Store, first: str
+) -> None:
+    trip, laptop = ANNA.device("trip phone", private=True), ANNA.device("laptop")
+    last = trip.offer(5)
+    state(laptop, ANNA.seal(last, ANNA.opening(trip)))
+    assert ANNA.root.public not in b"".join(record.entry.raw for record in trip.records)
+    for chain in (laptop, trip) if first == "seal" else (trip, laptop):
+        take(store, chain.records, Check.RUNS)
+    trip.note()
+    assert take(store, trip.records[2:]) == [Frozen]
+    assert store.sealed() == {trip.public: 2}
+    assert store.person_of(trip.public) == ANNA.root.public
+    assert [one.key for one in store.devices(ANNA.root.public)] == sorted(
+        [trip.public, laptop.public]
+    )
+    # With the opening known, a plain seal further down counts as well.
+    store.add_statement(ANNA.seal(trip.records[0]))
+    assert store.sealed() == {trip.public: 1}
+    assert audit(store, NOW_MS).exit_code is AuditExit.CLEAN
+
+
+def test_a_trip_device_is_not_sealed_by_what_does_not_open_its_genesis(store: Store) -> None:
+    trip, other = ANNA.device("trip phone", private=True), ANNA.device("other", private=True)
+    shown = BO.device("phone")
+    last = trip.records[0]
+    forged = [
+        BO.seal(last, BO.opening(trip)),
+        ANNA.seal(last, Opening(b"x" * 16, ANNA.certify(trip))),
+        ANNA.seal(last, Opening(SALT, Certificate.issue(ANNA.root, trip.public, NOW_MS + 1))),
+        ANNA.seal(last),
+        ANNA.seal(shown.records[0], ANNA.opening(shown)),
+    ]
+    take(store, [*trip.records, *other.records, *shown.records])
+    for seal in forged:
+        assert store.add_statement(seal)
+    assert store.sealed() == {}
+    assert store.person_of(trip.public) == trip.public
+    assert store.person_of(shown.public) == BO.root.public
+    trip.note()
+    assert take(store, trip.records[1:]) == [Append]
+    # What opens one device opens no other.
+    assert store.add_statement(ANNA.seal(other.records[0], ANNA.opening(other)))
+    assert store.sealed() == {other.public: 1}
 
 
 def test_another_entry_at_the_sealed_seq_is_not_the_owners(store: Store) -> None:

@@ -54,6 +54,7 @@ class Household:
     participant: Participant
     network: Network
     scope: trio.CancelScope
+    certificate: Certificate
     gone: trio.Event
 
     def __init__(self, street: Street, name: str, home: int, network_id: bytes) -> None:
@@ -68,6 +69,7 @@ class Household:
         self.address = ""
         self.policy = NO_POLICY
         self.private = Private()
+        self.trip = False
 
     async def start(self) -> None:
         """Take part, with whatever the store holds."""
@@ -78,9 +80,14 @@ class Household:
         self.address = self.network.addresses()[0]
 
     async def _live(self, *, task_status: trio.TaskStatus[None]) -> None:
-        certificate = Certificate.issue(self.root, self.key.public, machine_clock())
+        self.certificate = Certificate.issue(self.root, self.key.public, machine_clock())
         identity = Identity(
-            self.key, self.name, certificate.raw, bytes(16), sha256(self.key.public).digest()
+            self.key,
+            self.name,
+            self.certificate.raw,
+            bytes(16),
+            sha256(self.key.public).digest(),
+            trip=self.trip,
         )
         async with AsyncExitStack() as stack:
             stack.callback(self.gone.set)
@@ -204,9 +211,11 @@ class Street:
         home: int = HOME,
         network_id: bytes = NETWORK_ID,
         of: Household | None = None,
+        trip: bool = False,
     ) -> Household:
         """Open one that knows nobody yet, or a further device `of` a person."""
         household = Household(self, name, home, network_id)
+        household.trip = trip
         if of is not None:
             household.root = of.root
         await household.start()

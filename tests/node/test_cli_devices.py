@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -48,6 +49,10 @@ class Device:
         shown = self._capsys.readouterr()
         assert code == 0, shown.err
         return json.loads(shown.out)
+
+    def lists(self, *words: str) -> list[Any]:
+        assert self.code(*words) == 0
+        return [json.loads(line) for line in self._capsys.readouterr().out.splitlines()]
 
     def refuses(self, code: int, *words: str) -> str:
         assert self.code(*words) == code
@@ -163,6 +168,52 @@ def test_a_trip_device_does_not_show_whose_it_is(tmp_path: Path, capsys: Capture
     assert genesis.payload is not None
     assert trip.home.certificate not in genesis.payload
     reader.close()
+
+
+def test_a_lost_trip_device_is_sealed_with_the_words_and_nothing_else_of_it(
+    phone: Device, tmp_path: Path, capsys: Capture
+) -> None:
+    words = ["--words-file", str(tmp_path / "words")]
+    trip = Device(tmp_path / "trip", capsys)
+    told = trip.init("--trip", "--for", root_of(phone))
+    phone.up()
+    try:
+        made = phone.says("device", "add", told["author"], "--trip", *words)
+        assert made["entry"] is None
+        trip.says("device", "accept", made["certificate"])
+        trip.up()
+        trip.says("join", phone.says("status")["addresses"][0])
+        me = trip.says("status")["author"]
+        trip.says("give", "Old chairs", "--amount", "4 pieces", "--category", "furniture")
+        eventually(lambda: phone.says("status")["lots_open"] == 1)
+        trip.says("down")
+        shutil.rmtree(trip.path)
+        assert me not in [one["device"] for one in phone.lists("device", "list")]
+        sealed = phone.says("device", "seal", me[:8], *words)
+        assert (sealed["device"], sealed["sealed_at"]) == (me, 2)
+        assert phone.says("status")["lots_open"] == 0
+        (found,) = [one for one in phone.lists("device", "list") if one["device"] == me]
+        assert found["sealed_at"] == 2
+    finally:
+        phone.says("down")
+
+
+def test_a_strangers_trip_device_is_not_opened_by_ones_own_words(
+    phone: Device, tmp_path: Path, capsys: Capture
+) -> None:
+    trip = Device(tmp_path / "trip", capsys)
+    trip.init("--trip")
+    key, home = trip.home.ledger_key(), trip.home
+    identity = Identity(
+        key, "", home.certificate, home.certificate_salt, bytes(32), trip=home.is_trip
+    )
+    store = SqliteStore(phone.home.database_path)
+    records = compose(key, store.view(()), [identity.genesis()], machine_clock(), os.urandom)
+    store.commit([admit(store.view(records), records, Check.OWN)], durable=True)
+    store.close()
+    words = ["--words-file", str(tmp_path / "words")]
+    me = key.public.hex()
+    assert "do not open it" in phone.refuses(4, "device", "seal", me[:8], *words)
 
 
 def eventually(holds: Callable[[], Any]) -> Any:

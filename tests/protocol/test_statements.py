@@ -12,6 +12,7 @@ from passby.protocol.keys import STATEMENT_PREFIX, Certificate, SigningKey
 from passby.protocol.limits import AT_MS_MAX
 from passby.protocol.statements import (
     Heal,
+    Opening,
     Seal,
     Statement,
     counted_heal,
@@ -26,6 +27,8 @@ A, B = b"a" * 32, b"b" * 32
 SEAL = Seal.issue(ROOT, DEVICE.public, 3, A, 5)
 HEAL = Heal.issue(ROOT, DEVICE.public, 3, A, 5)
 CERTIFICATE = Certificate.issue(ROOT, DEVICE.public, 5)
+OPENED = Seal.issue(ROOT, DEVICE.public, 3, A, 5, Opening(bytes(16), CERTIFICATE))
+OTHERS = Certificate.issue(OTHER, DEVICE.public, 5)
 
 
 def signed(*fields: object, key: SigningKey = ROOT) -> bytes:
@@ -33,7 +36,11 @@ def signed(*fields: object, key: SigningKey = ROOT) -> bytes:
     return key.sign(message) + message
 
 
-@pytest.mark.parametrize("statement", [SEAL, HEAL, CERTIFICATE])
+def opened(*told: object, kind: int = 4, key: SigningKey = ROOT) -> bytes:
+    return signed(kind, ROOT.public, DEVICE.public, 3, A, 5, *told, key=key)
+
+
+@pytest.mark.parametrize("statement", [SEAL, HEAL, CERTIFICATE, OPENED])
 def test_a_statement_is_read_again(statement: Statement) -> None:
     assert parse_statement(statement.raw) == statement
 
@@ -47,6 +54,16 @@ def test_a_statement_is_read_again(statement: Statement) -> None:
         (SEAL.raw + b"\x00", Code.MALFORMED),
         (signed(4, ROOT.public, DEVICE.public, 3, A, 5), Code.BAD_FIELD),
         (signed(2, ROOT.public, DEVICE.public, 3, A), Code.BAD_FIELD),
+        (opened(bytes(15), CERTIFICATE.raw), Code.BAD_FIELD),
+        (opened(bytes(16), CERTIFICATE.raw, 1), Code.BAD_FIELD),
+        (opened(bytes(16)), Code.BAD_FIELD),
+        (opened(bytes(16), SEAL.raw), Code.BAD_FIELD),
+        (opened(bytes(16), b""), Code.MALFORMED),
+        (opened(bytes(16), OTHERS.raw), Code.BAD_FIELD),
+        (opened(bytes(16), bytes(64) + CERTIFICATE.raw[64:]), Code.BAD_SIGNATURE),
+        (opened(bytes(16), CERTIFICATE.raw, kind=2), Code.BAD_FIELD),
+        (opened(bytes(16), CERTIFICATE.raw, kind=3), Code.BAD_FIELD),
+        (opened(bytes(16), CERTIFICATE.raw, key=OTHER), Code.BAD_SIGNATURE),
         (signed(2, ROOT.public, DEVICE.public, 0, A, 5), Code.BAD_FIELD),
         (signed(2, ROOT.public, DEVICE.public, 2**32, A, 5), Code.BAD_FIELD),
         (signed(2, ROOT.public, DEVICE.public, True, A, 5), Code.BAD_FIELD),
@@ -66,9 +83,10 @@ def test_a_false_statement_is_refused(raw: bytes, code: Code) -> None:
     assert caught.value.code is code
 
 
-def test_no_flipped_bit_passes() -> None:
-    for at in range(len(SEAL.raw) * 8):
-        bent = bytearray(SEAL.raw)
+@pytest.mark.parametrize("statement", [SEAL, OPENED])
+def test_no_flipped_bit_passes(statement: Seal) -> None:
+    for at in range(len(statement.raw) * 8):
+        bent = bytearray(statement.raw)
         bent[at // 8] ^= 1 << at % 8
         with pytest.raises(RemoteError):
             parse_statement(bytes(bent))

@@ -19,7 +19,7 @@ from passby.protocol.payloads import Note, Offer, decode_payload
 from passby.protocol.price import Price
 from passby.protocol.sealed import BoxKey, unseal
 from passby.protocol.secret import code_from, secret_hash, stretch
-from passby.protocol.statements import counted_heal, counted_seal, parse_statement
+from passby.protocol.statements import Seal, counted_heal, counted_seal, parse_statement
 from passby.protocol.talk import open_message, parse
 from passby.protocol.trade import fold
 from passby.protocol.units import to_base
@@ -97,6 +97,19 @@ def test_of_each_set_of_statements_these_count_in_any_order() -> None:
             seal, heal = counted_seal(order, root, device), counted_heal(order, root, device)
             assert (seal.raw.hex() if seal else None) == made["seal"]
             assert (heal.raw.hex() if heal else None) == made["heal"]
+
+
+def test_a_seal_opens_the_genesis_that_commits_to_what_it_carries() -> None:
+    case = read("statements")
+    fact = bytes.fromhex(case["genesis_fact"])
+    for made in case["opened"]:
+        seal = parse_statement(bytes.fromhex(made["statement"]))
+        assert isinstance(seal, Seal)
+        assert seal.opening is not None
+        certificate = seal.opening.certificate
+        assert (certificate.root, certificate.device) == (seal.root, seal.device)
+        found = certificate_commitment(seal.opening.salt, certificate.raw)
+        assert (found == fact) is made["opens"]
 
 
 def test_records_are_read_field_by_field() -> None:

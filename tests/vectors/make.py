@@ -61,7 +61,7 @@ from passby.protocol.payloads import (
 from passby.protocol.price import Price
 from passby.protocol.sealed import BoxKey, seal
 from passby.protocol.secret import code_from, secret_hash, stretch
-from passby.protocol.statements import Heal, Seal, counted_heal, counted_seal
+from passby.protocol.statements import Heal, Opening, Seal, counted_heal, counted_seal
 from passby.protocol.stock import Rule
 from passby.protocol.terms import terms_hash, terms_of
 from passby.protocol.topics import topic_for
@@ -180,7 +180,36 @@ def statements() -> Json:
                 "heal": heal.raw.hex() if heal else None,
             }
         )
-    return {"root": root.public.hex(), "device": device.hex(), "sets": made}
+    opening, others = (
+        Opening(bytes([number]) * 16, Certificate.issue(key, device, T0))
+        for number, key in ((1, root), (2, other))
+    )
+    fact = certificate_commitment(opening.salt, opening.certificate.raw)
+    opened: list[Json] = [
+        {
+            "name": name,
+            "statement": Seal.issue(key, device, 7, ids[0], T0, told).raw.hex(),
+            "opens": told.opens(_genesis(fact)),
+        }
+        for name, key, told in (
+            ("by the root whose certificate it is", root, opening),
+            ("with another salt", root, Opening(others.salt, opening.certificate)),
+            ("by another root that certified the device", other, others),
+        )
+    ]
+    return {
+        "root": root.public.hex(),
+        "device": device.hex(),
+        "sets": made,
+        "genesis_fact": fact.hex(),
+        "opened": opened,
+    }
+
+
+def _genesis(fact: bytes) -> Entry:
+    return sign(
+        DEVICE, Body(DEVICE.public, 1, None, T0, EntryType.GENESIS, (), (), (fact,), 0, None)
+    )
 
 
 def records() -> list[Json]:
