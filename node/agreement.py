@@ -122,6 +122,11 @@ def check_amount(offer: Offer, amount: int, remaining: int) -> None:
         raise RefusedError(
             f"At least {_shown(offer.minimum, offer)} must be taken of this lot.", "Take more."
         )
+    share = min(offer.per_person or amount, offer.per_day or amount)
+    if amount > share:
+        raise RefusedError(
+            f"One person gets at most {_shown(share, offer)} of this lot.", "Take less."
+        )
     if (amount - offer.minimum) % offer.step and amount != remaining:
         raise RefusedError(
             f"This lot is handed out from {_shown(offer.minimum, offer)} on in steps of "

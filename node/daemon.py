@@ -126,10 +126,13 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
             following=Following(home.followed_path),
             private=Private(
                 home.talk_path,
+                home.queue_path,
+                home.rules_path,
                 config.place,
                 Payment(config.name[:70], parse_iban(config.pay_to)) if config.pay_to else None,
             ),
         )
+        participant.rules.all()  # what is wrong in them is said now
         participant.witnessing.is_on = config.witness
         rides = Rides(home.rides_path, participant.market, key.public, machine_clock)
         rides.on_stop(participant.tell_of_stop)

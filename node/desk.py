@@ -22,6 +22,7 @@ from passby.node.chains import Chains
 from passby.node.clock import Clock
 from passby.node.custody import carried, may_hold_goods
 from passby.node.delivery import Carriers, parts_of
+from passby.node.fairness import check_shares
 from passby.node.sealing import Sealing
 from passby.node.trades import fold_of, owed_minor, parties_of, terms_in
 from passby.protocol.entry import Entry, Record
@@ -248,6 +249,7 @@ class Desk:
         if not numbers:
             raise self._out_of_turn(trade, EntryType.RESERVE)
         check_terms(self._chains, trade, self._clock(), self._quoted(trade))
+        check_shares(self._chains, trade, self._clock())
         legs = [trade.legs[number - 1] for number in numbers]
         if not self._is_vouched(trade.taker):
             check_stranger(trade, self._open_with(trade.taker), self.me)

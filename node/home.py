@@ -17,6 +17,8 @@
       stock.json         0600, what rows of files became, so that none is listed twice
       rides.json         0600, own ways of the next hours; no neighbour hears of them
       followed.json      0600, whom the person follows
+      queue.json         0600, proposes that wait for an own lot to be free again
+      rules.toml         what the person agrees to beforehand; nothing without it
       talk.json          0600, messages to and from others, those that wait among them
       witness.guard      how much was cosigned; left out likewise, see `witness_key`
       passby.sock        0600, where the daemon answers
@@ -262,6 +264,16 @@ class Home:
     def followed_path(self) -> Path:
         """Whom the person follows."""
         return self.path / "followed.json"
+
+    @property
+    def queue_path(self) -> Path:
+        """Which proposes wait for an own lot to be free again."""
+        return self.path / "queue.json"
+
+    @property
+    def rules_path(self) -> Path:
+        """Where it may say what is agreed to beforehand."""
+        return self.path / "rules.toml"
 
     @property
     def talk_path(self) -> Path:

@@ -72,6 +72,8 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     radius_m: Annotated[int, Meta(ge=0, le=20_000_000)] | None = None
     text: str | None = None
     pay: tuple[str, ...] = ()
+    per_person: Whole | None = None
+    per_day: Whole | None = None
     carry_to: str | None = None
 
 
@@ -136,6 +138,8 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
         step=listed.step,
         best_before_ms=listed.best_before_ms,
         pay=tuple(plain_text(way) for way in listed.pay),
+        per_person=listed.per_person,
+        per_day=listed.per_day,
         carriage=Carriage(_near(listed.carry_to)) if listed.carry_to is not None else None,
     )
     return Draft(
@@ -157,6 +161,12 @@ def _check_amounts(listed: Listed) -> None:
     minimum = _minimum(listed)
     if listed.step < 1 or minimum < 1:
         raise UsageError("A step and a minimum are at least 1.")
+    for share in (listed.per_person, listed.per_day):
+        if share is not None and share < minimum:
+            raise UsageError(
+                f"A share of {share} is below the minimum, {minimum}: nobody could take it.",
+                "Raise the share or lower the minimum.",
+            )
     if listed.amount < listed.step:
         raise UsageError(
             f"The amount, {listed.amount}, is below the step, {listed.step}.",

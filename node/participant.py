@@ -21,6 +21,7 @@ from passby.ledger.checkpoint import WitnessKey
 from passby.ledger.draft import Draft
 from passby.ledger.policy import NO_POLICY, Policy
 from passby.node.arranging import Arranging
+from passby.node.backups import Backups
 from passby.node.chains import Chains, Storage
 from passby.node.checkpoints import Checkpoints
 from passby.node.circle import Circle
@@ -42,6 +43,7 @@ from passby.node.quoting import Quoting
 from passby.node.replicate import Replication
 from passby.node.reputations import Reputations
 from passby.node.rides import Stop
+from passby.node.rules import Rules
 from passby.node.sealing import Sealing, derived_box_seed
 from passby.node.talk import Talk
 from passby.node.warnings import Warnings
@@ -66,11 +68,15 @@ class Private:
 
     Attributes:
         talk_path: the file of messages; None keeps them in memory.
+        queue_path: the file of the queue; None keeps it in memory.
+        rules_path: the person's standing rules; None for none.
         place: the exact place, told once a trade is confirmed.
         payment: how to pay this person, told with the own commit.
     """
 
     talk_path: Path | None = None
+    queue_path: Path | None = None
+    rules_path: Path | None = None
     place: str | None = None
     payment: Payment | None = None
 
@@ -187,6 +193,17 @@ class Participant:
         self.quoting = Quoting(self.talk, self.chains, clock)
         self.desk.on_terms(self.quoting.quoted)
         self.desk.on_asked(self.quoting.accepts)
+        self.backups = Backups(private.queue_path, self.chains, clock)
+        self.desk.on_asked(self.backups.accepts)
+        self.desk.on_trade(self.backups.see_trade)
+        self.rules = Rules(
+            private.rules_path,
+            self.chains,
+            clock,
+            lambda author: author in self.following.authors(),
+            self.circle.has,
+        )
+        self.desk.on_asked(self.rules.accepts)
         self.talk.on_heard(self._tell_of_message)
         cells = topics_around(home)
         self.quotas = Quotas(self.chains, self.circle, cells)

@@ -526,3 +526,9 @@ STOCK_AGAIN_S: Final = 3600
 """How often an unchanged file is gone through, to list anew what has run out."""
 STOCK_FILES_MAX: Final = 64
 """Files of a watched folder; a shop has one."""
+BACKUPS_MAX: Final = 256
+"""Proposes in a lister's queue; who lists eggs for a street has fewer takers."""
+RULES_MAX: Final = 64
+"""Standing rules of one person, each looked at for each propose."""
+RULES_FILE_MAX: Final = 65_536
+"""Bytes of rules.toml."""

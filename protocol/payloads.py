@@ -98,6 +98,10 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     text: Text | None = None
     pay: tuple[Word, ...] = ()
     carriage: Carriage | None = None
+    per_person: Amount | None = None
+    """The most that one person gets of it."""
+    per_day: Amount | None = None
+    """The most that one person gets of it in 24 hours."""
     """Set where the amount is room on somebody's way, and no goods."""
 
 

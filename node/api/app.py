@@ -386,6 +386,8 @@ class _Handlers:
                 return _json(await self._service.paid(trade, body.amount_minor))
             case "check":
                 return _json(await self._service.check(trade))
+            case "queue":
+                return _json(self._service.queue(trade))
             case "say":
                 return _json(self._service.say(trade, body.text or ""))
             case "cancel":

@@ -454,6 +454,7 @@ class Service:
             **self._shown.trade(self._node.desk.trade(trade_id), entries=True),
             "talk": self.talking.about(trade_id),
             "payments": self.talking.payments(trade_id),
+            "queued": self._node.backups.has(trade_id),
         }
 
     def quote(
@@ -487,6 +488,12 @@ class Service:
     async def accept(self, trade: str) -> Json:
         """Accept a propose."""
         return self._shown.trade(await self._node.desk.accept(self._id(trade)))
+
+    def queue(self, trade: str) -> Json:
+        """Accept a propose by itself as soon as what it asks for is free."""
+        self._node.backups.add(self._node.desk.trade(self._id(trade)))
+        self._node.desk.look()
+        return self.trade(trade)
 
     async def handover(self, trade: str, code: str, amount: int | None) -> Json:
         """Hand the goods over."""

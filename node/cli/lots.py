@@ -70,6 +70,8 @@ def _given(function: F) -> F:
             help="Room on your way to there, from --at or home, and no goods.",
         ),
         click.option("--best-before", metavar="TIME", help='"5 weeks", 2026-12-24.'),
+        click.option("--per-person", metavar="AMOUNT", help="The most that one person gets of it."),
+        click.option("--per-day", metavar="AMOUNT", help="The most for one person in a day."),
     ]
     for option in reversed(options):
         function = option(function)
@@ -203,13 +205,14 @@ def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict
 
 def _amounts(session: Session, given: dict[str, Any], amount: Amount) -> dict[str, int]:
     found = {}
-    for key in ("minimum", "step"):
+    for key in ("minimum", "step", "per_person", "per_day"):
         if given.get(key):
             value = in_unit(amount_option(session, given[key], given["measure"]), amount.unit.value)
             if value > amount.value:
+                most = show.amount(amount.value, amount.unit.value)
                 raise UsageError(
-                    f"The {key} is more than there is.",
-                    f"Give a --{key} of at most {show.amount(amount.value, amount.unit.value)}.",
+                    f"The {key.replace('_', ' ')} is more than there is.",
+                    f"Give a --{key.replace('_', '-')} of at most {most}.",
                 )
             found[key] = value
     return found

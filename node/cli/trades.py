@@ -80,11 +80,12 @@ def propose_command(
     _tell(session, session.post("/v1/trades", given))
 
 
-@command("accept", "passby accept 5c77aa01")
+@command("accept", "passby accept 5c77aa01", "passby accept 77be10c4 --queue")
 @click.argument("trade")
-def accept_command(session: Session, *, trade: str) -> None:
+@click.option("--queue", is_flag=True, help="As soon as enough is free, should another not come.")
+def accept_command(session: Session, *, trade: str, queue: bool) -> None:
     """Accept a proposal for your offer. The amount is set aside for the taker."""
-    _take(session, session.identity(trade), "accept")
+    _take(session, session.identity(trade), "queue" if queue else "accept")
 
 
 @command("handover", 'passby handover 5c77aa01 --code "lake moon tree stone"')
@@ -345,6 +346,8 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
         pairs.append(
             ("waits for", f"{show.who(wait.get('name'), wait['party'])} {_step(trade, wait)}{by}")
         )
+    if trade.get("queued"):
+        pairs.append(("queued", "your node accepts it once enough is free"))
     if (vouched := trade.get("witnesses")) is not None:
         pairs.append(("witnesses", _vouched(vouched)))
     if trade.get("code"):
