@@ -50,7 +50,12 @@ from passby.protocol.limits import (
 )
 
 MAGIC: Final = b"passby backup 1\n"
-_FILES: Final = {"policy.txt": POLICY_MAX, "rides.json": PRIVATE_FILE_MAX}
+_FILES: Final = {
+    "policy.txt": POLICY_MAX,
+    "rides.json": PRIVATE_FILE_MAX,
+    "wishes.json": PRIVATE_FILE_MAX,
+    "garage.json": PRIVATE_FILE_MAX,
+}
 """What else of the home comes along, and how long it may be."""
 
 

@@ -25,6 +25,7 @@ from passby.node.api.service import Service
 from passby.node.api.serving import serve_on
 from passby.node.clock import machine_clock
 from passby.node.following import Following
+from passby.node.garage import Garage
 from passby.node.home import Home
 from passby.node.iban import parse_iban
 from passby.node.joining import Answer
@@ -37,6 +38,7 @@ from passby.node.rides import Rides
 from passby.node.stock import Stock
 from passby.node.storage import SWITCH_INTERVAL_S, Storage, open_storage
 from passby.node.watching import Watch
+from passby.node.wishes import Wishes
 from passby.node.witness_key import WitnessGuard
 from passby.protocol.errors import LocalError
 from passby.protocol.limits import BOOTSTRAP_RETRY_MAX_S, REDIAL_FIRST_S
@@ -139,6 +141,11 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
         rides.on_topics(participant.interest.travel)
         rides.planned()  # a file that cannot be read is told of before anything starts
         stock = Stock(home.stock_path, participant)
+        wishes = Wishes(home.wishes_path, participant.market, key.public, machine_clock)
+        wishes.on_fulfilled(participant.tell_of_wish)
+        garage = Garage(home.garage_path)
+        for kept in (wishes, garage):
+            kept.held()  # as of rides
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, stop)
             nursery.start_soon(rides.run)
@@ -150,7 +157,9 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
                 nursery.start_soon(_find_neighbours, participant)
             log.info("up: %s", ", ".join(network.addresses()))
             # Until told to stop; whoever told it over the socket still gets an answer.
-            await _answer(home, config.radius_m, participant, storage, rides, stock, stop)
+            await _answer(
+                home, config.radius_m, participant, storage, rides, stock, wishes, garage, stop
+            )
             log.info("stopping")
             nursery.cancel_scope.cancel()
 
@@ -174,12 +183,22 @@ async def _answer(
     storage: Storage,
     rides: Rides,
     stock: Stock,
+    wishes: Wishes,
+    garage: Garage,
     stop: trio.Event,
 ) -> None:
     """Serve the local API on the home's socket until `stop` is set."""
     path = home.prepare_socket()
     service = Service(
-        participant, home.path, radius_m, stop.set, lambda: storage.refusal, rides, stock
+        participant,
+        home.path,
+        radius_m,
+        stop.set,
+        lambda: storage.refusal,
+        rides,
+        stock,
+        wishes,
+        garage,
     )
     await serve_on(path, make_app(service), stop.wait)
 

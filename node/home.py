@@ -15,6 +15,7 @@
       policy.txt         whose cosignatures the trades of this node need; nobody's without it
       head.guard         how far the own chain has come; left out of backups, see `head_guard`
       stock.json         0600, what rows of files became, so that none is listed twice
+      wishes.json        0600, wishes; garage.json own things: no neighbour hears of them
       rides.json         0600, own ways of the next hours; no neighbour hears of them
       followed.json      0600, whom the person follows
       queue.json         0600, proposes that wait for an own lot to be free again
@@ -254,6 +255,16 @@ class Home:
     def stock_path(self) -> Path:
         """What rows of files became."""
         return self.path / "stock.json"
+
+    @property
+    def wishes_path(self) -> Path:
+        """Wishes that nobody hears of."""
+        return self.path / "wishes.json"
+
+    @property
+    def garage_path(self) -> Path:
+        """Own vehicles and devices."""
+        return self.path / "garage.json"
 
     @property
     def rides_path(self) -> Path:

@@ -74,6 +74,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pay: tuple[str, ...] = ()
     per_person: Whole | None = None
     per_day: Whole | None = None
+    fits: tuple[str, ...] = ()
     carry_to: str | None = None
 
 
@@ -140,6 +141,7 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
         pay=tuple(plain_text(way) for way in listed.pay),
         per_person=listed.per_person,
         per_day=listed.per_day,
+        fits=tuple(plain_text(thing) for thing in listed.fits),
         carriage=Carriage(_near(listed.carry_to)) if listed.carry_to is not None else None,
     )
     return Draft(

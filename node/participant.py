@@ -16,6 +16,7 @@ from typing import Final
 import trio
 
 from passby.geo.lots import BookLot, Side
+from passby.geo.match import Match
 from passby.geo.rings import topics_around
 from passby.ledger.checkpoint import WitnessKey
 from passby.ledger.draft import Draft
@@ -47,6 +48,7 @@ from passby.node.rules import Rules
 from passby.node.sealing import Sealing, derived_box_seed
 from passby.node.talk import Talk
 from passby.node.warnings import Warnings
+from passby.node.wishes import Wish
 from passby.node.witness_key import derived_witness_seed
 from passby.node.witnessing import Witnessing
 from passby.protocol.entry import Record
@@ -325,6 +327,18 @@ class Participant:
                 "said": message.kind.name.lower(),
                 "author": message.author.hex(),
                 "at_ms": message.at_ms,
+            }
+        )
+
+    def tell_of_wish(self, wish: Wish, match: Match) -> None:
+        """Tell who listens that a lot was listed that fits a saved wish."""
+        self.events.tell(
+            {
+                "kind": "wish",
+                "wish": wish.id,
+                "lot": match.offer.id.hex(),
+                "amount": match.amount,
+                "total_minor": match.total_minor,
             }
         )
 

@@ -482,6 +482,10 @@ TRIP_DAYS_MAX: Final = 3660
 for the certificate: ten years, and a quarter of a second of signing."""
 PRIVATE_FILE_MAX: Final = 4 * 2**20
 """One of the home's own files, as of who is followed or of rides; each is held in memory."""
+WISHES_MAX: Final = 200
+"""Saved wishes of one node: each is held against every lot that arrives."""
+GARAGE_MAX: Final = 200
+"""Own vehicles and devices that are kept for what fits them."""
 DISK_LOW_BYTES: Final = 256 * 2**20
 """Free space below which doctor warns: a busy month of a neighbourhood."""
 BOOTSTRAP_RETRY_MAX_S: Final = 30

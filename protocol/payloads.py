@@ -97,6 +97,7 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     radius_m: Annotated[int, Meta(ge=0, le=20_000_000)] | None = None
     text: Text | None = None
     pay: tuple[Word, ...] = ()
+    fits: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
     carriage: Carriage | None = None
     per_person: Amount | None = None
     """The most that one person gets of it."""

@@ -172,6 +172,14 @@ class _BidBody(msgspec.Struct, forbid_unknown_fields=True):
     text: str | None = None
 
 
+class _WishBody(msgspec.Struct, forbid_unknown_fields=True):
+    lot: dict[str, Any]
+
+
+class _ThingBody(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+
+
 class _Trips(msgspec.Struct, forbid_unknown_fields=True):
     trips: Annotated[list[list[tuple[Latitude, Longitude, int]]], Meta(max_length=TRIPS_MAX)]
 
@@ -207,6 +215,12 @@ class _Handlers:
             ("POST", "/v1/lots", self.list_lots),
             ("GET", "/v1/book", self.book),
             ("GET", "/v1/matches", self.matches),
+            ("GET", "/v1/wishes", self.wishes),
+            ("POST", "/v1/wishes", self.save_wish),
+            ("POST", "/v1/wishes/{id}/drop", self.drop_wish),
+            ("GET", "/v1/garage", self.garage),
+            ("POST", "/v1/garage", self.add_thing),
+            ("POST", "/v1/garage/{id}/drop", self.drop_thing),
             ("GET", "/v1/rides", self.rides),
             ("POST", "/v1/rides", self.add_ride),
             ("POST", "/v1/rides/{id}/stop", self.stop_ride),
@@ -305,6 +319,25 @@ class _Handlers:
     async def matches(self, request: Request) -> Response:
         lot = request.query_params.get("lot")
         return _json({"matches": self._service.matches(lot, _limit(request, 20))})
+
+    async def wishes(self, request: Request) -> Response:
+        return _json(self._service.wants.wishes(_limit(request, 20)))
+
+    async def save_wish(self, request: Request) -> Response:
+        body = await _body(request, _WishBody)
+        return _json(self._service.wants.save(body.lot, _limit(request, 20)))
+
+    async def drop_wish(self, request: Request) -> Response:
+        return _json(self._service.wants.drop(request.path_params["id"]))
+
+    async def garage(self, _request: Request) -> Response:
+        return _json(self._service.wants.garage())
+
+    async def add_thing(self, request: Request) -> Response:
+        return _json(self._service.wants.add((await _body(request, _ThingBody)).name))
+
+    async def drop_thing(self, request: Request) -> Response:
+        return _json(self._service.wants.remove(request.path_params["id"]))
 
     async def rides(self, request: Request) -> Response:
         return _json({"rides": self._service.rides(_limit(request, 20))})

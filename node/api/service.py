@@ -19,14 +19,17 @@ from passby.ledger.draft import Draft
 from passby.node.api.people import People
 from passby.node.api.shown import Json, Shown, shown_commute
 from passby.node.api.talking import Talking
+from passby.node.api.wants import Wants
 from passby.node.api.witnesses import Witnesses
 from passby.node.events import Event
+from passby.node.garage import Garage
 from passby.node.listing import draft_of, read_listed
 from passby.node.participant import Participant
 from passby.node.pruning import DAY_MS, checked_keep_ms, plain_freed
 from passby.node.rides import Ride, Rides
 from passby.node.stock import Stock
 from passby.node.trades import offer_of
+from passby.node.wishes import Wishes
 from passby.protocol.entry import Record, encode_record
 from passby.protocol.errors import LocalError, RefusedError, RemoteError, UsageError
 from passby.protocol.keys import Certificate
@@ -57,6 +60,8 @@ class Service:
         refusal: why own entries cannot be appended, or None.
         rides: own ways, and the stops beside them.
         stock: lots that follow files.
+        wishes: requests that nobody hears of.
+        garage: own things, for what fits them.
     """
 
     def __init__(
@@ -68,6 +73,8 @@ class Service:
         refusal: Callable[[], LocalError | None],
         rides: Rides,
         stock: Stock,
+        wishes: Wishes,
+        garage: Garage,
     ) -> None:
         self._node = participant
         self._home = home
@@ -86,7 +93,9 @@ class Service:
             participant.names,
             participant.clock,
             participant.quorum.cover,
+            garage.fitted,
         )
+        self.wants = Wants(wishes, garage, self._shown)
         self.witnesses = Witnesses(participant)
 
     # --- the node ----------------------------------------------------------------------

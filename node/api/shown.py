@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from passby.geo.cells import cell_text, distance_m
@@ -54,8 +54,10 @@ class Shown:
         names: Names,
         clock: Clock,
         cover: Callable[[Trade], Cover | None] = lambda _trade: None,
+        fitted: Callable[[Iterable[str]], list[str]] = lambda _said: [],
     ) -> None:
         self._cover = cover
+        self._fitted = fitted
         self._chains = chains
         self._market = market
         self._desk = desk
@@ -95,6 +97,9 @@ class Shown:
             "distance_m": distance_m(self._market.home, lot.cell),
             "gtin": said.gtin if said else lot.gtin,
             "condition": str(lot.condition) if lot.condition else None,
+            "brand": said.brand if said else None,
+            "fits": list(said.fits) if isinstance(said, Offer) else [],
+            "fits_yours": self._fitted(said.fits) if isinstance(said, Offer) else [],
             "carry_to": _carried_to(said),
         }
 

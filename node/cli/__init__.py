@@ -41,6 +41,8 @@ COMMANDS: Final[dict[str, str]] = {
     "watch": "loading",
     "book": "market",
     "matches": "market",
+    "wish": "wants",
+    "garage": "wants",
     "ride": "riding",
     "commute": "riding",
     "propose": "trades",

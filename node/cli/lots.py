@@ -72,6 +72,34 @@ def _given(function: F) -> F:
         click.option("--best-before", metavar="TIME", help='"5 weeks", 2026-12-24.'),
         click.option("--per-person", metavar="AMOUNT", help="The most that one person gets of it."),
         click.option("--per-day", metavar="AMOUNT", help="The most for one person in a day."),
+        click.option("--fits", multiple=True, metavar="THING", help='"VW Golf 2003-2009".'),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def wanted_options(function: F) -> F:
+    """Add what a request is told with: its name, and every option."""
+    options: list[Callable[[F], F]] = [
+        click.argument("name"),
+        click.option(
+            "--amount", default="1", show_default=True, metavar="AMOUNT", help="The most you want."
+        ),
+        click.option(
+            "--price",
+            metavar="PRICE",
+            help="The most you pay: for each piece or seat, else for the amount.",
+        ),
+        click.option("--per", metavar="AMOUNT", help="What the price is for: l, 100ml, piece."),
+        click.option("--needed-by", metavar="TIME", help="You use it until then."),
+        click.option(
+            "--margin",
+            metavar="DAYS",
+            type=click.IntRange(0, 10_000),
+            help="It must keep so many days longer.",
+        ),
+        _shared,
     ]
     for option in reversed(options):
         function = option(function)
@@ -117,24 +145,7 @@ def give_command(session: Session, **given: Any) -> None:
     'passby request "Brake fluid DOT 4" --category fluids/brake-fluid --amount "473 ml" \\',
     "    --price 3EUR --needed-by friday",
 )
-@click.argument("name")
-@click.option(
-    "--amount", default="1", show_default=True, metavar="AMOUNT", help="The most you want."
-)
-@click.option(
-    "--price",
-    metavar="PRICE",
-    help="The most you pay: for each piece or seat, else for the amount.",
-)
-@click.option("--per", metavar="AMOUNT", help="What the price is for: l, 100ml, piece.")
-@click.option("--needed-by", metavar="TIME", help="You use it until then.")
-@click.option(
-    "--margin",
-    metavar="DAYS",
-    type=click.IntRange(0, 10_000),
-    help="It must keep so many days longer.",
-)
-@_shared
+@wanted_options
 def request_command(session: Session, *, price: str | None, **given: Any) -> None:
     """Say what you lack; whoever has it nearby sees that it fits."""
     if price is None:
@@ -143,7 +154,7 @@ def request_command(session: Session, *, price: str | None, **given: Any) -> Non
 
 
 def _post(session: Session, side: str, price: str, given: dict[str, Any]) -> None:
-    lot = _lot(session, side, price, given)
+    lot = lot_of(session, side, price, given)
     (result,) = session.post("/v1/lots", {"lots": [lot]})["results"]
     if "error" in result:
         fault = result["error"]
@@ -151,7 +162,7 @@ def _post(session: Session, side: str, price: str, given: dict[str, Any]) -> Non
     session.out({**result, "lot": lot}, lambda: _posted(session, lot, result))
 
 
-def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict[str, Any]:
+def lot_of(session: Session, side: str, price: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return the lot that was typed, as the local API takes it.
 
     Raises:
@@ -192,6 +203,7 @@ def _lot(session: Session, side: str, price: str, given: dict[str, Any]) -> dict
         "condition": given["condition"],
         "text": given["text"] and _nfc(given["text"]),
         "pay": list(given.get("pay") or ()) or None,
+        "fits": [_nfc(word).strip() for word in given.get("fits") or ()] or None,
         **_amounts(session, given, amount),
         **_times(given),
         **_places(given),

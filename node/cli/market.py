@@ -17,6 +17,7 @@ from passby.node.cli.typed import radius_option
 @click.option("--text", metavar="WORDS", help="Words of the name.")
 @click.option("--gtin", metavar="DIGITS", help="This product.")
 @click.option("--own", is_flag=True, help="Only your own.")
+@click.option("--fits", is_flag=True, help="Only what fits something in your garage.")
 @click.option("--radius", metavar="DISTANCE", help='How far around: "800 m", "5km".')
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 def book_command(
@@ -28,6 +29,7 @@ def book_command(
     gtin: str | None,
     own: bool,
     radius: str | None,
+    fits: bool,
     limit: int,
 ) -> None:
     """Show what is on offer near you, or wanted. The nearest comes first."""
@@ -47,8 +49,10 @@ def book_command(
         gtin=gtin,
         own=1 if own else None,
         radius_m=radius_option(radius) if radius else None,
-        limit=limit,
+        limit=1000 if fits else limit,
     )
+    if fits:
+        answer["lots"] = [lot for lot in answer["lots"] if lot["fits_yours"]]
     session.out(answer, lambda: _book_lines(session, answer["lots"], wanted=wanted))
 
 
@@ -59,7 +63,7 @@ def _book_lines(session: Session, lots: list[dict[str, Any]], *, wanted: bool) -
     rows = [
         [
             show.short(lot["id"]),
-            clean(lot["name"] or "?"),
+            _named(lot),
             left(lot),
             show.price(lot["price"], lot["unit"]),
             show.until(lot.get("best_before_ms")) or "-",
@@ -70,6 +74,11 @@ def _book_lines(session: Session, lots: list[dict[str, Any]], *, wanted: bool) -
     ]
     head = ["id", "what", ">wanted" if wanted else ">left", "price", "best before", "by", ">away"]
     return show.table(head, rows, squeeze=1)
+
+
+def _named(lot: dict[str, Any]) -> str:
+    yours = lot.get("fits_yours")
+    return clean(lot["name"] or "?") + (f" (fits your {clean(', '.join(yours))})" if yours else "")
 
 
 def left(lot: dict[str, Any]) -> str:
@@ -86,8 +95,15 @@ def left(lot: dict[str, Any]) -> str:
 def matches_command(session: Session, *, lot: str | None, limit: int) -> None:
     """Show what fits your offers and requests. Or one LOT; the best first, with the reasons."""
     answer = session.get("/v1/matches", lot=lot and session.identity(lot), limit=limit)
+    wishes = session.get("/v1/wishes", limit=limit)["wishes"] if lot is None else []
+    answer["wishes"] = wishes = [wish for wish in wishes if wish["matches"]]
 
     def lines() -> list[str]:
+        if wishes:
+            from passby.node.cli.wants import wish_lines
+
+            found = [line for match in answer["matches"] for line in _match_lines(session, match)]
+            return found + [line for wish in wishes for line in wish_lines(session, wish)]
         if not answer["matches"]:
             return [f"Nothing fits yet. See all there is: {session.line('book')}"]
         return [line for match in answer["matches"] for line in _match_lines(session, match)]
@@ -108,6 +124,7 @@ def _match_lines(session: Session, match: dict[str, Any]) -> list[str]:
         + (f" (score {match['score']:g})" if match.get("score") is not None else "")
     ]
     lines += [f"    {reason['points']:+g} {clean(reason['words'])}" for reason in match["reasons"]]
+    lines += [f"    fits your {clean(thing)}" for thing in offer.get("fits_yours") or ()]
     if request["own"]:
         step = f"propose {show.short(offer['id'])} --for {show.short(request['id'])}"
         lines.append(f"    take it: {session.line(step)}")
