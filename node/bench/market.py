@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from passby.node.bench import book, passing
+from passby.node.bench import book, passing, welfare
 
 
 def run(progress: Callable[[str], None], data: Path) -> dict[str, Any]:
@@ -24,4 +24,6 @@ def run(progress: Callable[[str], None], data: Path) -> dict[str, Any]:
     figures |= book.figures()
     progress("meetings along real trips")
     figures["passing_by"] = passing.figures(data)
+    progress("who gets what in a town of two hundred")
+    figures |= welfare.figures(data)
     return figures
