@@ -21,18 +21,16 @@ from passby.ledger.checkpoint import SignedCheckpoint, check_chain, parse_checkp
 from passby.ledger.ingest import Batch, Check, admit
 from passby.ledger.proof_bytes import unpack_evidence
 from passby.ledger.prove import evidence_of, proof_in
-from passby.ledger.schema import SEQ_BITS, SEQ_MASK, Connection, SqliteError, open_damaged
+from passby.ledger.regain_sqlite import record_in
+from passby.ledger.schema import SEQ_BITS, Connection, SqliteError, open_damaged
 from passby.ledger.store import Reader
 from passby.ledger.store_sqlite import SqliteStore
 from passby.ledger.tree import block_of
 from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import (
     HASH_BYTES,
-    SALT_BYTES,
     Entry,
     Record,
-    parse_entry,
-    payload_hash,
 )
 from passby.protocol.errors import DamagedError, LocalError, RemoteError
 from passby.protocol.keys import verify
@@ -184,7 +182,10 @@ def _take_over(wreck: _Wreck, store: SqliteStore) -> Salvaged:
     forgotten = _forgotten(wreck)
     taking = _Chain(store)
     for place, raw, carried in wreck.rows("entries", "place", "raw, carried"):
-        record = _record(place, raw, carried, forgotten)
+        record = record_in(place, raw, carried, forgotten)
+        # What was erased stays so, wherever the file says it.
+        if record is not None and carried == b"":
+            forgotten.add(record.entry.id)
         if record is not None:
             taking.take(place >> SEQ_BITS, record)
     taking.end()
@@ -244,27 +245,6 @@ class _Chain:
         self._broken = len(batch.appended) < len(run)
         self._store.commit([batch], durable=False)
         self.entries += len(batch.appended)
-
-
-def _record(place: int, raw: Any, carried: Any, forgotten: set[bytes]) -> Record | None:
-    """Return a row as the record it is, or None where it is not what was written."""
-    try:
-        entry = parse_entry(raw)
-    except (RemoteError, TypeError):
-        return None
-    if entry.seq != place & SEQ_MASK:
-        return None
-    if carried == b"":
-        forgotten.add(entry.id)
-    if not carried or entry.id in forgotten:
-        return Record(entry)
-    if not isinstance(carried, bytes):
-        return None
-    salt, payload = carried[:SALT_BYTES], carried[SALT_BYTES:]
-    # Without its payload the entry would be held, and nobody be asked for it again.
-    if payload_hash(salt, payload) != entry.body.payload_hash:
-        return None
-    return Record(entry, salt, payload)
 
 
 def _statements(wreck: _Wreck) -> Iterator[Statement]:

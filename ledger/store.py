@@ -358,6 +358,13 @@ class Store(Reader, Protocol):
         What was erased stays erased when it comes again.
         """
 
+    def set_aside(self, most: int) -> list[Record]:
+        """Return entries that `cut` set aside as damaged and that go on where chains end now.
+
+        At most so many, in the order of their chains; admitting them takes them in again. What a
+        heal gave up is not among them.
+        """
+
     def forget(self, authors: Iterable[bytes]) -> list[bytes]:
         """Let go of whole chains with their checkpoints and the proofs against their authors.
 

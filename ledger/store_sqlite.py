@@ -14,6 +14,7 @@ from passby.ledger.ingest import Batch, View
 from passby.ledger.proof_bytes import pack_elements
 from passby.ledger.pruning import to_drop
 from passby.ledger.reader_sqlite import SqliteReader
+from passby.ledger.regain_sqlite import linking_on
 from passby.ledger.rows_sqlite import ENTRIES, HEADS, LOTS, RESERVES, Folds, chunked
 from passby.ledger.schema import GARBLED, SEQ_BITS, SEQ_MASK, faults
 from passby.ledger.spoken_sqlite import Speaking
@@ -449,6 +450,11 @@ class SqliteStore(SqliteReader):
         )
         self._rebuild_chain(number, author)
 
+    def set_aside(self, most: int) -> list[Record]:
+        """As `Store.set_aside`; reads the table `quarantine`."""
+        with faults(self.path):
+            return linking_on(self._db, self._erased, most)
+
     def forget(self, authors: Iterable[bytes]) -> list[bytes]:
         """As `Store.forget`."""
         placed: list[bytes] = []
@@ -476,7 +482,7 @@ class SqliteStore(SqliteReader):
             " AND ?2 UNION SELECT place FROM requests WHERE place BETWEEN ?1 AND ?2)",
             author,
         )
-        for table in ("entries", "blocks"):
+        for table in ("entries", "blocks", "quarantine"):
             self._delete(table, number, 0)
         clear_folds(self._db, number, whole=True)
         self._unspeak(number)

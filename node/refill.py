@@ -2,7 +2,9 @@
 
 Own signatures that came inside a run are verified little by little, and entries that are not
 whole are asked for from one neighbour after the other: a list at a time, and never again from
-whoever had nothing to give. Nothing is done while no chain changes.
+whoever had nothing to give. What was set aside behind a damaged entry is taken in again once
+neighbours have given that entry back, whether or not they hold the rest. Nothing is done while
+no chain changes.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from passby.protocol.limits import (
     PAYLOADS_STALL_S,
     REFILL_EVERY_S,
     REFUSED_COPIES_MAX,
+    RUN_MAX,
     SIGNATURES_CHECKED_PER_S,
 )
 from passby.protocol.messages_aside import Copy
@@ -84,12 +87,20 @@ class Refill:
         """
         if self._checked != self._news:
             before = self._news
+            await self._regain()
             found = await self._chains.call(lambda store: recheck(store, _RECHECKED))
             # What was found garbled is lacking now.
             self._news += found.garbled > 0
             if found.done:
                 self._checked = before + (found.garbled > 0)
         self._ask_one(links)
+
+    async def _regain(self) -> None:
+        """Take in again what was set aside behind damage, once neighbours have closed the gap."""
+        records = await self._chains.call(lambda store: store.set_aside(RUN_MAX))
+        if records:
+            # Judged as a peer's: it lay where the file was damaged.
+            await self._chains.admit(records, Check.EACH)
 
     def _ask_one(self, links: Sequence[Neighbour]) -> None:
         now_s = trio.current_time()

@@ -15,7 +15,7 @@ from passby.ledger.audit import audit
 from passby.ledger.findings import AuditExit
 from passby.ledger.ingest import Check, admit
 from passby.ledger.salvage import salvage, sound_to
-from passby.ledger.store import Derived, Store
+from passby.ledger.store import ABANDONED, Derived, Store
 from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteReader, SqliteStore
 from passby.protocol.entry import Record
@@ -69,6 +69,50 @@ def test_erased_is_told_from_never_arrived(store: Store) -> None:
     assert (report.erased, report.unsent) == (1, 1)
     # Neither makes a chain incomplete; a trade whose other half is nowhere does.
     assert not [one for one in report.findings if one.author == ada.public]
+
+
+def test_what_was_set_aside_links_on_once_the_gap_is_closed(tmp_path: Path) -> None:
+    ada, store = busy(), SqliteStore(tmp_path / "l.db")
+    take(store, ada.records)
+    whole = store.derived(ada.public)
+    # Entry 4 is damaged, entry 7 too; what was erased is not brought back.
+    store.erase_payload(ada.records[5].entry.id)
+    for seq in (4, 7):
+        store._db.execute("UPDATE entries SET raw = zeroblob(90) WHERE place & 255 = ?", (seq,))
+    store.cut(ada.public, 3, "damaged")
+    assert store.set_aside(9) == []
+    take(store, ada.records[3:4])
+    assert [record.entry.seq for record in store.set_aside(1)] == [5]
+    found = store.set_aside(9)
+    assert [record.entry.id for record in found] == [one.entry.id for one in ada.records[4:6]]
+    assert found[1].payload is None
+    take(store, found)
+    assert store.set_aside(9) == []
+    take(store, ada.records[6:7])
+    take(store, store.set_aside(9))
+    assert store.derived(ada.public) == whole
+    assert store.erased(ada.public) == {6}
+    # A chain that is let go of does not come back by itself.
+    store.cut(ada.public, 0, "damaged")
+    assert store.set_aside(9) != []
+    store.forget([ada.public])
+    assert store.set_aside(9) == []
+    store.close()
+
+
+def test_what_a_heal_gave_up_and_another_branch_stay_aside(tmp_path: Path) -> None:
+    ada, store = busy(), SqliteStore(tmp_path / "l.db")
+    take(store, ada.records)
+    store.cut(ada.public, 3, ABANDONED)
+    assert store.set_aside(9) == []
+    take(store, ada.records[3:])
+    store.cut(ada.public, 4, "damaged")
+    assert store.set_aside(9) != []
+    store.cut(ada.public, 2, "damaged")
+    other = ada.fork(3)
+    take(store, [other.note() for _ in range(2)])
+    assert store.set_aside(9) == []
+    store.close()
 
 
 def test_an_erased_payload_is_never_taken_again(store: Store) -> None:
