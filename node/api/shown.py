@@ -98,6 +98,8 @@ class Shown:
             "gtin": said.gtin if said else lot.gtin,
             "condition": str(lot.condition) if lot.condition else None,
             "brand": said.brand if said else None,
+            "pay": list(said.pay) if isinstance(said, Offer) else [],
+            "needed_until_ms": lot.needed_until_ms,
             "fits": list(said.fits) if isinstance(said, Offer) else [],
             "fits_yours": self._fitted(said.fits) if isinstance(said, Offer) else [],
             "carry_to": _carried_to(said),

@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, str]] = {
     "give": "lots",
     "import": "loading",
     "watch": "loading",
+    "export": "loading",
     "book": "market",
     "matches": "market",
     "wish": "wants",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import Counter
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 BATCH: Final = 500
 """Lots that the local API takes at once; one commit each."""
+EXPORT_MAX: Final = 1000
+"""Lots that the local API lists at once."""
+EVERYWHERE_M: Final = 20_000_000
 BAD_ROWS_SHOWN: Final = 20
 """A wrong --map makes every row a bad one; --json lists them all."""
 
@@ -242,3 +246,38 @@ def watch_command(session: Session, *, folder: Path | None, off: bool) -> None:
         {"folder": watched},
         lambda: [f"Watching {clean(watched)}." if watched else "No folder is watched."],
     )
+
+
+@command("export", "passby export > lots.jsonld", "passby export --csv --all --wanted > wanted.csv")
+@click.option(
+    "--schema-org", "as_schemaorg", is_flag=True, help="As JSON-LD, which is the default."
+)
+@click.option("--csv", "as_csv", is_flag=True, help="A table.")
+@click.option("--all", "everybody", is_flag=True, help="Everybody's near you, not only your own.")
+@click.option("--wanted", is_flag=True, help="Requests instead of offers.")
+def export_command(
+    session: Session, *, as_schemaorg: bool, as_csv: bool, everybody: bool, wanted: bool
+) -> None:
+    """Write your open lots as schema.org Offers, or a table.
+
+    With --wanted, your requests, which are Demands there.
+    """
+    from passby.node.exports import schemaorg, table
+
+    if as_csv and as_schemaorg:
+        raise UsageError("One form at a time.", "Leave out --csv or --schema-org.")
+    answer = session.get(
+        "/v1/book",
+        side="request" if wanted else "offer",
+        own=None if everybody else 1,
+        radius_m=None if everybody else EVERYWHERE_M,
+        limit=EXPORT_MAX,
+    )
+    lots = answer["lots"]
+    if len(lots) == EXPORT_MAX:
+        session.note(f"  These are the nearest {EXPORT_MAX:,} lots; there may be more.")
+    if as_csv and not session.as_json:
+        click.echo(table(lots, show.now_ms()), nl=False)
+        return
+    document = schemaorg(lots, show.now_ms())
+    session.out(document, lambda: [json.dumps(document, indent=2, ensure_ascii=False)])

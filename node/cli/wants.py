@@ -11,7 +11,7 @@ from passby.node.cli.frame import Group, Session, clean
 from passby.node.cli.lots import lot_of, wanted_options
 from passby.protocol.errors import UsageError
 
-wish_command = Group("wish", help="Wishes that nobody hears of, held against what is listed.")
+wish_command = Group("wish", help="Wishes that nobody hears of, matched as lots arrive.")
 wish_command.examples = ('passby wish save "Ladder" --category tools/ladder --price 20EUR',)
 garage_command = Group("garage", help="Own vehicles and devices, for products that say what fits.")
 garage_command.examples = ('passby garage add "VW Golf 2009"', "passby garage list")

@@ -17,9 +17,9 @@ from passby.node.cli.frame import Command, Group
 DOCS = Path(__file__).parents[2] / "docs" / "COMMANDS.md"
 WANTED = (
     "init up down status id peers join invite vouch follow unfollow reputation doctor config "
-    "device backup restore offer request give import watch book matches wish garage ride "
-    "commute propose accept handover return putback receive say quote bid quotes cancel trade "
-    "witness policy ledger audit erase proof bench demo version"
+    "device backup restore offer request give import watch export book matches wish garage "
+    "ride commute propose accept handover return putback receive say quote bid quotes cancel "
+    "trade witness policy ledger audit erase proof bench demo version"
 )
 
 
