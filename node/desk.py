@@ -438,6 +438,14 @@ class Desk:
             steps = self._mine(trade, EntryType.CANCEL) or self._mine(trade, EntryType.RELEASE)
             if not steps:
                 raise self._out_of_turn(trade, EntryType.CANCEL)
+            for step in steps:
+                if step.type == EntryType.RELEASE and may_hold_goods(
+                    trade, trade.legs[step.number - 1], self._clock()
+                ):
+                    raise RefusedError(
+                        "The giver may have handed over to you, and its word be under way.",
+                        "Your room is free again once the giver lets go, or 72 h after its time.",
+                    )
             await self._end(trade, steps, REASON_CHANGED_MIND, text)
         return self.trade(trade_id)
 

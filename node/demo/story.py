@@ -15,6 +15,7 @@ from passby.geo.cells import cell_at, cell_text
 from passby.geo.rings import ring
 from passby.node.clock import machine_clock
 from passby.node.config import with_value
+from passby.node.demo.delivery import deliver
 from passby.node.demo.guard import Guard
 from passby.node.demo.street import Neighbour, free_ports, wait_for
 from passby.node.imports import BadRow, Reading, read_file
@@ -68,6 +69,8 @@ class Story:
         trade = self._agree(offer, wish)
         acknowledged = self._pull_the_plug()
         self._hand_over(trade)
+        giver, carrier, taker = self.nodes[1], self.nodes[3], self.nodes[0]
+        self.result["delivery"] = deliver(giver, carrier, taker, self._list, self._tell)
         self._plug_in_again(acknowledged)
         self._look_back(offer, trade)
         self._audit()
