@@ -149,6 +149,8 @@ def places_in(batch: Batch) -> Places:
             trades[entry.id if body.type == EntryType.PROPOSE else body.refs[0]] = None
         elif body.type == EntryType.REQUEST:
             requests.append((body.author, body.seq))
+        elif body.type == EntryType.WITHDRAW and isinstance(body.facts[0], int):
+            requests.append((body.author, body.facts[0]))
         elif body.type == EntryType.OFFER:
             lots[body.author, body.seq] = None
     return Places(list(lots), requests, list(trades))

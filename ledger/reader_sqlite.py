@@ -36,11 +36,11 @@ from passby.protocol.entry import (
 )
 from passby.protocol.errors import RemoteError
 from passby.protocol.keys import SIGNATURE_BYTES
-from passby.protocol.limits import RUN_MAX
+from passby.protocol.limits import NOTED_MAX, RUN_MAX
 from passby.protocol.packed import pack
 from passby.protocol.statements import Statement, parse_statement
 from passby.protocol.stock import LotStock, Reserve
-from passby.protocol.types import EntryType
+from passby.protocol.types import EntryType, noted_key
 
 _PAGE: Final = 512
 """Rows read at a time while iterating, since a commit may come between."""
@@ -367,12 +367,22 @@ class SqliteReader(CheckpointReader):
         records = (self._record(*row) for row in rows)
         return [record for record in records if trade_of(record.entry) == propose_id]
 
+    def noted(self, kind: EntryType, subject: bytes, author: bytes) -> list[Record]:
+        """As `Reader.noted`."""
+        found = self._steps(noted_key(kind, subject), author, NOTED_MAX)
+        about = ((record, record.entry.body) for record in found)
+        return [record for record, body in about if (body.type, body.refs[0]) == (kind, subject)]
+
     def steps(self, propose_id: bytes, author: bytes, most: int) -> list[Record]:
         """As `Reader.steps`.
 
         Entries that name another propose with the same first eight bytes take up room among the
         first: it is their own author's.
         """
+        records = self._steps(propose_id, author, most)
+        return [record for record in records if trade_of(record.entry) == propose_id]
+
+    def _steps(self, key: bytes, author: bytes, most: int) -> list[Record]:
         number = self._number(author)
         if number is None:
             return []
@@ -380,10 +390,9 @@ class SqliteReader(CheckpointReader):
             "SELECT e.place, e.raw, e.carried, e.id8 FROM trades t"
             " JOIN entries e ON e.place = t.place WHERE t.propose8 = ? AND t.place BETWEEN ? AND ?"
             " ORDER BY t.place LIMIT ?",
-            (id8(propose_id), number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK, most),
+            (id8(key), number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK, most),
         )
-        records = (self._record(*row) for row in rows)
-        return [record for record in records if trade_of(record.entry) == propose_id]
+        return [self._record(*row) for row in rows]
 
     def trades(self, since_ms: int) -> list[bytes]:
         """As `Reader.trades`."""

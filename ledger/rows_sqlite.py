@@ -9,7 +9,7 @@ from passby.ledger.reader_sqlite import trade_of
 from passby.ledger.schema import Connection
 from passby.ledger.store import id8, until_ms
 from passby.protocol.entry import Entry
-from passby.protocol.types import TRADE_TYPES, EntryType
+from passby.protocol.types import NOTED_TYPES, TRADE_TYPES, EntryType, noted_key
 
 _CHUNKS: Final = (256, 64, 16, 4, 1)
 """Rows of one INSERT or members of one IN: few sizes, so that their statements stay prepared."""
@@ -101,6 +101,8 @@ class Folds:
             self._last_days[place] = until_ms(entry)
         elif kind == _REQUEST:
             self._requests += (place, until_ms(entry))
+        elif kind in NOTED_TYPES:
+            self._trades += (id8(noted_key(kind, body.refs[0])), place)
         elif kind == EntryType.VOUCH:
             self._vouches += (place, *body.facts)
 

@@ -23,6 +23,7 @@ from passby.protocol.errors import Code, RemoteError, UsageError
 from passby.protocol.limits import RUN_MAX, SAME_NAME_SHOWN, SEQ_MAX, STATEMENTS_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_stock
+from passby.protocol.types import EntryType
 
 T = TypeVar("T")
 Stored: TypeAlias = tuple[int, bytes, bytes | None, int, int]
@@ -199,6 +200,12 @@ class Reader(Protocol):
 
     def steps(self, propose_id: bytes, author: bytes, most: int) -> list[Record]:
         """Return what `trade` does, as far as `author` wrote it: the first `most`, in order."""
+
+    def noted(self, kind: EntryType, subject: bytes, author: bytes) -> list[Record]:
+        """Return the first entries of a kind of NOTED_TYPES by `author` about `subject`, in order.
+
+        At most NOTED_MAX. Those taken in before this kind was known are not found.
+        """
 
     def trades(self, since_ms: int) -> list[bytes]:
         """Return the ids of proposes dated at or after `since_ms`, newest first."""

@@ -46,10 +46,10 @@ from passby.ledger.tree import BLOCK, Rows, chain_rows
 from passby.ledger.trust import standing_vouches
 from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import Entry, Record, encode_record
-from passby.protocol.limits import RUN_MAX
+from passby.protocol.limits import NOTED_MAX, RUN_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve
-from passby.protocol.types import PLACED_TYPES, TRADE_TYPES, EntryType
+from passby.protocol.types import NOTED_TYPES, PLACED_TYPES, TRADE_TYPES, EntryType, noted_key
 
 
 class MemoryStore:
@@ -194,6 +194,9 @@ class MemoryStore:
         body = record.entry.body
         if body.type == EntryType.VOUCH:
             self._vouches.setdefault(body.author, {})[body.seq] = vouch_in(record.entry)
+        elif body.type in NOTED_TYPES:
+            key = noted_key(body.type, body.refs[0])
+            self._trades.setdefault(key, []).append(record.entry.id)
         elif body.type in TRADE_TYPES:
             propose = record.entry.id if body.type == EntryType.PROPOSE else body.refs[0]
             self._trades.setdefault(propose, []).append(record.entry.id)
@@ -469,6 +472,12 @@ class MemoryStore:
         """As `Reader.trade`."""
         found = (self.record(entry_id) for entry_id in self._trades.get(propose_id, []))
         return [record for record in found if record is not None]
+
+    def noted(self, kind: EntryType, subject: bytes, author: bytes) -> list[Record]:
+        """As `Reader.noted`."""
+        found = (self.record(held) for held in self._trades.get(noted_key(kind, subject), []))
+        mine = [record for record in found if record and record.entry.author == author]
+        return sorted(mine, key=lambda record: record.entry.seq)[:NOTED_MAX]
 
     def steps(self, propose_id: bytes, author: bytes, most: int) -> list[Record]:
         """As `Reader.steps`."""

@@ -94,7 +94,7 @@ class Market:
             if count % LOAD_SLICE == 0:
                 await trio.lowlevel.checkpoint()
         for count, request in enumerate(open_requests(reader.open_requests(now_ms), self.skipped)):
-            if request.id not in self.requests:
+            if request.id not in self.requests and not self._is_withdrawn(request):
                 self._insert_request(request)
             if count % LOAD_SLICE == 0:
                 await trio.lowlevel.checkpoint()
@@ -112,8 +112,11 @@ class Market:
                     self._heard_offer(record, now_ms)
                 elif body.type == EntryType.REQUEST:
                     found = open_request(record)
-                    if found is not None and found.until_ms >= now_ms:
+                    # Entries may be told of out of order, the withdrawal first.
+                    if found and found.until_ms >= now_ms and not self._is_withdrawn(found):
                         self._insert_request(found)
+                elif body.type == EntryType.WITHDRAW and isinstance(body.facts[0], int):
+                    self._refresh_request(body.author, body.facts[0])
                 elif body.stock and body.type in STOCK_TYPES:
                     self._heard_stock(body.author, body.stock[0])
             except RemoteError:
@@ -170,8 +173,15 @@ class Market:
         except RemoteError:
             self.skipped.unreadable += 1
             return
-        if found is not None and found.until_ms >= self._clock():
+        if found is None:
+            return
+        if self._is_withdrawn(found):
+            self.requests.remove(found.id)
+        elif found.until_ms >= self._clock():
             self._insert_request(found, tell=False)
+
+    def _is_withdrawn(self, found: OpenRequest) -> bool:
+        return bool(self._chains.reader.noted(EntryType.WITHDRAW, found.id, found.author))
 
     def _heard_offer(self, record: Record, now_ms: int) -> None:
         stock = self._chains.reader.lot(record.entry.id)

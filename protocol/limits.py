@@ -536,3 +536,5 @@ RULES_MAX: Final = 64
 """Standing rules of one person, each looked at for each propose."""
 RULES_FILE_MAX: Final = 65_536
 """Bytes of rules.toml."""
+NOTED_MAX: Final = 4
+"""Of what one author notes of one entry so much is read; the first counts."""

@@ -6,6 +6,7 @@ canonical form. Types not in it are kept and passed on: later versions add some.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -43,9 +44,14 @@ class EntryType(IntEnum):
     RELEASE = 12
     CANCEL = 13
     STATEMENT = 14
+    WITHDRAW = 15
     VOUCH = 128
+    RATING = 129
 
 
+STARS_MAX: Final = 5
+NOTED_TYPES: Final = frozenset({EntryType.WITHDRAW, EntryType.RATING})
+"""Types that say one thing of the entry that they name: a request is withdrawn, a trade rated."""
 TRADE_TYPES: Final = frozenset(range(EntryType.PROPOSE, EntryType.CANCEL + 1))
 """Types whose first ref is a propose (a propose is its own)."""
 FINISHING_TYPES: Final = frozenset(range(EntryType.HANDOVER, EntryType.CANCEL + 1))
@@ -151,6 +157,14 @@ def _receipt(facts: Facts, _refs: int) -> bool:
     )
 
 
+def _seq(facts: Facts, _refs: int) -> bool:
+    return len(facts) == 1 and type(facts[0]) is int and 1 <= facts[0] <= SEQ_MAX
+
+
+def _stars(facts: Facts, _refs: int) -> bool:
+    return len(facts) == 1 and type(facts[0]) is int and 1 <= facts[0] <= STARS_MAX
+
+
 def _key_stands(facts: Facts, _refs: int) -> bool:
     return len(facts) == 2 and _hashes(facts[:1]) and facts[1] in (0, 1) and _uints(facts[1:])
 
@@ -180,6 +194,8 @@ SHAPES: Final[dict[int, Shape]] = {
     EntryType.RELEASE: Shape(2, REFS_MAX, _WITH, _reason),
     EntryType.CANCEL: Shape(1, REFS_MAX, _WITHOUT, _reason),
     EntryType.STATEMENT: Shape(0, 0, _WITHOUT, _none),
+    EntryType.WITHDRAW: Shape(1, 1, _WITHOUT, _seq),
+    EntryType.RATING: Shape(1, 1, _WITHOUT, _stars),
     EntryType.VOUCH: Shape(0, 0, _WITHOUT, _key_stands),
 }
 
@@ -245,3 +261,8 @@ def check_form(body: Body) -> None:
     ):
         name = EntryType(body.type).name.lower()
         raise RemoteError(Code.BAD_FIELD, f"{name} with refs, stock or facts amiss")
+
+
+def noted_key(kind: int, subject: bytes) -> bytes:
+    """Return the key by which entries of NOTED_TYPES about `subject` are looked up."""
+    return hashlib.sha256(bytes([kind]) + subject).digest()

@@ -155,6 +155,10 @@ class _ProposeBody(msgspec.Struct, forbid_unknown_fields=True):
     backup: bool = False
 
 
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    pass
+
+
 class _QuoteBody(msgspec.Struct, forbid_unknown_fields=True):
     about: str
     lot: str
@@ -190,6 +194,7 @@ class _StepBody(msgspec.Struct, forbid_unknown_fields=True):
     amount_minor: int | None = None
     reason: str | None = None
     text: str | None = None
+    stars: int | None = None
 
 
 class _Handlers:
@@ -213,6 +218,7 @@ class _Handlers:
             ("POST", "/v1/clock/accept", self.accept_clock),
             ("POST", "/v1/statements", self.state),
             ("POST", "/v1/lots", self.list_lots),
+            ("POST", "/v1/lots/{id}/close", self.close),
             ("GET", "/v1/book", self.book),
             ("GET", "/v1/matches", self.matches),
             ("GET", "/v1/wishes", self.wishes),
@@ -298,6 +304,10 @@ class _Handlers:
             results = await self._service.keep_lots(body.source, body.keys, body.lots)
             return _json({"results": results})
         return _json({"results": await self._service.list_lots(body.lots)})
+
+    async def close(self, request: Request) -> Response:
+        await _body(request, _Nothing)
+        return _json(await self._service.close(request.path_params["id"]))
 
     async def book(self, request: Request) -> Response:
         query = request.query_params
@@ -419,6 +429,8 @@ class _Handlers:
                 return _json(await self._service.paid(trade, body.amount_minor))
             case "check":
                 return _json(await self._service.check(trade))
+            case "rate":
+                return _json(await self._service.rate(trade, body.stars or 0, body.text))
             case "queue":
                 return _json(self._service.queue(trade))
             case "say":

@@ -21,11 +21,13 @@ from passby.node.api.shown import Json, Shown, shown_commute
 from passby.node.api.talking import Talking
 from passby.node.api.wants import Wants
 from passby.node.api.witnesses import Witnesses
+from passby.node.closing import close
 from passby.node.events import Event
 from passby.node.garage import Garage
 from passby.node.listing import draft_of, read_listed
 from passby.node.participant import Participant
 from passby.node.pruning import DAY_MS, checked_keep_ms, plain_freed
+from passby.node.rating import rate, ratings_of
 from passby.node.rides import Ride, Rides
 from passby.node.stock import Stock
 from passby.node.trades import offer_of
@@ -464,6 +466,16 @@ class Service:
             "talk": self.talking.about(trade_id),
             "payments": self.talking.payments(trade_id),
             "queued": self._node.backups.has(trade_id),
+            "ratings": [
+                {
+                    "author": rating.author.hex(),
+                    "author_name": self._node.names.of(rating.author),
+                    "at_ms": rating.at_ms,
+                    "stars": rating.stars,
+                    "text": rating.text,
+                }
+                for rating in ratings_of(self._node.chains, self._node.desk.trade(trade_id))
+            ],
         }
 
     def quote(
@@ -497,6 +509,17 @@ class Service:
     async def accept(self, trade: str) -> Json:
         """Accept a propose."""
         return self._shown.trade(await self._node.desk.accept(self._id(trade)))
+
+    async def rate(self, trade: str, stars: int, text: str | None) -> Json:
+        """Rate a settled trade."""
+        await rate(self._node.chains, self._node.desk.trade(self._id(trade)), stars, text)
+        return self.trade(trade)
+
+    async def close(self, lot: str) -> Json:
+        """Take an own offer or request off the market."""
+        record = self._record(lot)
+        said = await close(self._node.chains, record)
+        return {"id": record.entry.id.hex(), "closed": True, "entry": said.entry.id.hex()}
 
     def queue(self, trade: str) -> Json:
         """Accept a propose by itself as soon as what it asks for is free."""

@@ -56,6 +56,8 @@ COMMANDS: Final[dict[str, str]] = {
     "quote": "talking",
     "bid": "talking",
     "quotes": "talking",
+    "rate": "talking",
+    "close": "talking",
     "cancel": "trades",
     "trade": "trades",
     "witness": "witnesses",

@@ -174,3 +174,32 @@ def _priced(
     if amount is not None:
         given["amount"] = amount_option(session, amount, measure).value
     return given
+
+
+@command("rate", 'passby rate 5c77aa01 5 "Sealed, as described"')
+@click.argument("trade")
+@click.argument("stars", type=click.IntRange(1, 5))
+@click.argument("text", required=False)
+def rate_command(session: Session, *, trade: str, stars: int, text: str | None) -> None:
+    """Rate a trade once it is settled. Once, in public, in your own chain."""
+    body = {"stars": stars, **({"text": text} if text else {})}
+    answer = session.post(f"/v1/trades/{session.identity(trade)}/rate", body)
+    session.out(answer, lambda: rating_lines(answer["ratings"]))
+
+
+def rating_lines(ratings: list[dict[str, Any]]) -> list[str]:
+    """Return the ratings of a trade, a line each."""
+    lines = []
+    for rating in ratings:
+        author = show.who(rating.get("author_name"), rating["author"])
+        words = f": {clean(rating['text'])}" if rating.get("text") else ""
+        lines.append(f"  {author} gives {rating['stars']} of 5{words}")
+    return lines
+
+
+@command("close", "passby close ab12cd34")
+@click.argument("lot")
+def close_command(session: Session, *, lot: str) -> None:
+    """Take an offer or a request of yours off the market. For good."""
+    answer = session.post(f"/v1/lots/{session.identity(lot)}/close")
+    session.out(answer, lambda: [f"Closed: {show.short(answer['id'])}."])

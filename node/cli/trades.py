@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Group, Session, clean, command
-from passby.node.cli.talking import payment_lines, talk_lines
+from passby.node.cli.talking import payment_lines, rating_lines, talk_lines
 from passby.node.cli.typed import amount_option, in_unit, moment_option
 from passby.protocol.errors import Exit, LocalError, RefusedError
+
+CODE_FILE_MAX = 256
+"""Characters of a file that holds four words."""
 
 
 @command(
@@ -88,16 +91,35 @@ def accept_command(session: Session, *, trade: str, queue: bool) -> None:
     _take(session, session.identity(trade), "queue" if queue else "accept")
 
 
-@command("handover", 'passby handover 5c77aa01 --code "lake moon tree stone"')
+@command(
+    "handover",
+    "passby handover 5c77aa01",
+    'passby handover 5c77aa01 --code "lake moon tree stone"',
+    "passby handover 5c77aa01 --code-file -",
+)
 @click.argument("trade")
-@click.option("--code", metavar="WORDS", help="The four words that the receiver tells you.")
+@click.option("--code", metavar="WORDS", help="The receiver's four words; asked for unless told.")
+@click.option(
+    "--code-file",
+    type=click.File(),
+    metavar="FILE",
+    help="They stand there; - for standard input. Others see a command's words, not its input.",
+)
 @click.option("--amount", metavar="AMOUNT", help="What was handed over, if not what was agreed.")
 @click.option("--measure", type=click.Choice(["us", "imperial"]), help="Whose quarts are meant.")
 def handover_command(
-    session: Session, *, trade: str, code: str | None, amount: str | None, measure: str | None
+    session: Session,
+    *,
+    trade: str,
+    code: str | None,
+    code_file: TextIO | None,
+    amount: str | None,
+    measure: str | None,
 ) -> None:
     """Hand the goods over. The receiver's four words prove that you met."""
     trade = session.identity(trade)
+    if code is None and code_file is not None:
+        code = code_file.read(CODE_FILE_MAX)
     if code is None:
         code = session.ask("The receiver's four words", '--code "four words of theirs"')
     body: dict[str, Any] = {"code": " ".join(code.lower().split())}
@@ -373,7 +395,9 @@ def _trade_lines(session: Session, trade: dict[str, Any]) -> list[str]:
             + (" (after the fork)" if entry["after_fork"] else "")
             + (f": {clean(entry['text'])}" if entry.get("text") else "")
         )
-    return [*lines, *talk_lines(trade.get("talk", [])), *payment_lines(trade.get("payments", []))]
+    lines += talk_lines(trade.get("talk", []))
+    lines += payment_lines(trade.get("payments", []))
+    return lines + rating_lines(trade.get("ratings", []))
 
 
 def _vouched(vouched: dict[str, Any]) -> str:

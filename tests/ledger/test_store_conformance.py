@@ -17,8 +17,9 @@ from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteReader, SqliteStore
 from passby.protocol.entry import Record
 from passby.protocol.errors import RemoteError, UsageError
-from passby.protocol.limits import RUN_MAX, SPOKEN_CELLS_MAX
+from passby.protocol.limits import NOTED_MAX, RUN_MAX, SPOKEN_CELLS_MAX
 from passby.protocol.stock import LotStock
+from passby.protocol.types import EntryType
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -270,6 +271,24 @@ def test_open_requests_are_those_with_time(pair: tuple[Store, Reader]) -> None:
     take(store, ada.records)
     found = ids(list(reader.open_requests(NOW_MS)))
     assert sorted(found) == sorted(ids([wanted, for_ever]))
+
+
+def test_what_is_noted_of_an_entry_is_found_by_who_noted_it(pair: tuple[Store, Reader]) -> None:
+    store, reader = pair
+    ada, bob = lister(), Author("bob")
+    wanted = ada.request()
+    bob.genesis()
+    said = [ada.say(EntryType.WITHDRAW, refs=(wanted.entry.id,), facts=(2,)) for _ in range(6)]
+    theirs = bob.say(EntryType.WITHDRAW, refs=(wanted.entry.id,), facts=(2,))
+    stars = bob.say(EntryType.RATING, b"\x80", refs=(wanted.entry.id,), facts=(5,))
+    take(store, [*ada.records, *bob.records])
+    found = reader.noted(EntryType.WITHDRAW, wanted.entry.id, ada.public)
+    assert found == said[:NOTED_MAX]
+    assert reader.noted(EntryType.WITHDRAW, wanted.entry.id, bob.public) == [theirs]
+    assert reader.noted(EntryType.RATING, wanted.entry.id, bob.public) == [stars]
+    assert reader.noted(EntryType.RATING, wanted.entry.id, ada.public) == []
+    assert reader.noted(EntryType.RATING, theirs.entry.id, bob.public) == []
+    assert reader.trade(wanted.entry.id) == []
 
 
 def test_what_is_open_can_be_read_while_more_is_written(store: Store) -> None:

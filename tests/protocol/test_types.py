@@ -42,7 +42,9 @@ GOOD: dict[EntryType, Body] = {
         (EntryType.RELEASE, 3, STOCK, (0,)),
         (EntryType.CANCEL, 1, (), (0,)),
         (EntryType.STATEMENT, 0, (), ()),
+        (EntryType.WITHDRAW, 1, (), (2,)),
         (EntryType.VOUCH, 0, (), (H, 1)),
+        (EntryType.RATING, 1, (), (5,)),
     ]
 }  # fmt: skip
 
@@ -169,3 +171,13 @@ def test_the_largest_confirm_is_under_650_bytes() -> None:
 def test_a_vouch_names_an_author_and_says_yes_or_no(facts: tuple[int | bytes, ...]) -> None:
     refuse(change(EntryType.VOUCH, facts=facts))
     check_shape(change(EntryType.VOUCH, facts=(H, 0)))
+
+
+@pytest.mark.parametrize("facts", [(), (0,), (6,), (1, 1), (H,), (2**64 - 1,)])
+def test_a_rating_has_one_to_five_stars(facts: tuple[int | bytes, ...]) -> None:
+    refuse(change(EntryType.RATING, facts=facts))
+
+
+@pytest.mark.parametrize("facts", [(), (0,), (2**32,), (1, 1), (H,)])
+def test_a_withdrawal_names_the_request_s_place(facts: tuple[int | bytes, ...]) -> None:
+    refuse(change(EntryType.WITHDRAW, facts=facts))

@@ -268,12 +268,12 @@ def records() -> list[Json]:
 
     add(EntryType.GENESIS, Genesis("Anna", raw, salt), facts=(fact,))
     offer = add(EntryType.OFFER, OFFER, stock=(2, 0, 0, 946, 946, 0), facts=(CELL, T0 + 30 * DAY))
-    add(EntryType.REQUEST, REQUEST, facts=(CELL, T0 + DAY))
+    request = add(EntryType.REQUEST, REQUEST, facts=(CELL, T0 + DAY))
     add(EntryType.ADJUST, Note("spilt some"), [offer.id], (2, 2, 0, 46, 900, 0))
     terms = terms_of([(offer.id, OFFER, 473)], T0, "bring a bottle")
     terms_salt = b"\x04" * 16
     facts = (terms_hash(terms_salt, terms), T0 + HOUR, 473, 0, T0 + DAY)
-    add(EntryType.PROPOSE, Propose(terms, terms_salt), [offer.id], facts=facts)
+    propose = add(EntryType.PROPOSE, Propose(terms, terms_salt), [offer.id], facts=facts)
     add(EntryType.CLOSE, None, [offer.id], (2, 4, 0, 900, 0, 0))
     add(EntryType.STATEMENT, Stated(raw))
     add(200, None, [offer.id], facts=(7, bytes(16), bytes(32)))
@@ -282,6 +282,8 @@ def records() -> list[Json]:
     room = msgspec.structs.replace(OFFER, category="carriage", carriage=Carriage(CELL))
     seq = len(chain) + 1
     add(EntryType.OFFER, room, stock=(seq, 0, 0, 946, 946, 0), facts=(CELL, T0 + 30 * DAY))
+    add(EntryType.WITHDRAW, None, [request.id], facts=(3,))
+    add(EntryType.RATING, Note("Sealed, as described"), [propose.id], facts=(5,))
     return chain
 
 
