@@ -12,8 +12,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from passby.geo.match import Match
+from passby.geo.book import Book
+from passby.geo.lots import BookLot, Side
+from passby.geo.match import Match, matches_for_offer, matches_for_request
 from passby.geo.score import Part, points_of
+from passby.protocol.limits import SUGGEST_EACH_MAX, SUGGEST_LOTS_MAX
 
 Needs = tuple[int, ...]
 """How much of each thing that a lot counts: pieces alone, or the seats and the boot of a car."""
@@ -127,6 +130,30 @@ def suggest(matches: Iterable[Match]) -> list[Suggestion]:
         for match, given in zip(ordered, flow.given, strict=True)
         if (amount := _allowed(match, given))
     ]
+
+
+def around(offers: Book, requests: Book, lot: BookLot, now_ms: int) -> list[Match]:
+    """Return the matches of a lot, those of its rivals, and so on, as far as they hang together.
+
+    From whichever of them one starts, the same are found, unless there are more than
+    SUGGEST_LOTS_MAX lots or one of them has more than SUGGEST_EACH_MAX matches.
+    """
+    found: dict[tuple[bytes, bytes], Match] = {}
+    seen = {lot.id}
+    waiting = deque([lot])
+    for _ in range(SUGGEST_LOTS_MAX):
+        if not waiting:
+            break
+        at = waiting.popleft()
+        wanting = at.side is Side.REQUEST
+        search = matches_for_request if wanting else matches_for_offer
+        for match in search(offers if wanting else requests, at, now_ms, SUGGEST_EACH_MAX):
+            found[match.offer.id, match.request.id] = match
+            other = match.offer if wanting else match.request
+            if other.id not in seen:
+                seen.add(other.id)
+                waiting.append(other)
+    return [found[key] for key in sorted(found)]
 
 
 def _allowed(match: Match, given: int) -> int:

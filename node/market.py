@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import trio
 
+from passby.geo.assign import around, suggest
 from passby.geo.book import EVERYTHING, Book, subtree_label
 from passby.geo.categories import takes_in
 from passby.geo.cells import distance_m, unit_vector
@@ -326,6 +327,15 @@ class Market:
                         found.setdefault((match.offer.id, match.request.id), match)
         ranked = sorted(found.values(), key=lambda m: (-m.points, m.offer.id, m.request.id))
         return ranked[:limit]
+
+    def suggested(self, lot_id: bytes) -> dict[tuple[bytes, bytes], int]:
+        """Return by (offer, request) who should take how much, where several want the same.
+
+        Raises:
+            RefusedError: the lot is not open here.
+        """
+        found = around(self.offers, self.requests, self._find(lot_id), self._clock())
+        return {(m.offer.id, m.request.id): amount for m, amount in suggest(found)}
 
     def _find(self, lot_id: bytes) -> BookLot:
         lot = self.offers.get(lot_id) or self.requests.get(lot_id)

@@ -349,6 +349,11 @@ DEFAULT_RADIUS_M: Final = 3_000
 MATCHES_MAX: Final = 1_000
 """Matches of one question: more than anybody reads, or a page shows."""
 
+SUGGEST_LOTS_MAX: Final = 24
+"""Lots that are shared out together: a street's worth of rivals, in well under a second."""
+SUGGEST_EACH_MAX: Final = 16
+"""Matches of each of them that count."""
+
 WAY_POINTS_MAX: Final = 4096
 """Points of one way, 100 m apart: 400 km; on a longer way they lie farther apart."""
 WAY_FIXES_MAX: Final = 16_384

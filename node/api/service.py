@@ -339,9 +339,22 @@ class Service:
         return [self._shown.lot(lot) for lot, _distance_m in found]
 
     def matches(self, lot: str | None, limit: int) -> list[Json]:
-        """Return the best matches of a lot, or of all own ones."""
-        lot_id = None if lot is None else self._id(lot)
-        return [self._shown.match(match) for match in self._node.market.matches(lot_id, limit)]
+        """Return the best matches of a lot, or of all own ones.
+
+        Those of one lot say how much is suggested, where all who want the same are to have most.
+        """
+        market = self._node.market
+        if lot is None:
+            return [self._shown.match(match) for match in market.matches(None, limit)]
+        lot_id = self._id(lot)
+        suggested = market.suggested(lot_id)
+        return [
+            {
+                **self._shown.match(match),
+                "suggested": suggested.get((match.offer.id, match.request.id), 0),
+            }
+            for match in market.matches(lot_id, limit)
+        ]
 
     # --- trades ------------------------------------------------------------------------
 

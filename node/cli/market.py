@@ -124,6 +124,10 @@ def _match_lines(session: Session, match: dict[str, Any]) -> list[str]:
         + (f" (score {match['score']:g})" if match.get("score") is not None else "")
     ]
     lines += [f"    {reason['points']:+g} {clean(reason['words'])}" for reason in match["reasons"]]
+    suggested = match.get("suggested")
+    if suggested is not None and suggested != match["amount"]:
+        much = show.amount(suggested, offer["unit"]) if suggested else "nothing"
+        lines.append(f"    with all who want the like: {much} of it")
     lines += [f"    fits your {clean(thing)}" for thing in offer.get("fits_yours") or ()]
     if request["own"]:
         step = f"propose {show.short(offer['id'])} --for {show.short(request['id'])}"

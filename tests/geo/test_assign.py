@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.geo.lots_made import NOW_MS, hash_of, offer, request
 
-from passby.geo.assign import Bid, common_points, floors, share, suggest, takes
+from passby.geo.assign import Bid, around, common_points, floors, share, suggest, takes
+from passby.geo.book import Book
 from passby.geo.lots import Side
 from passby.geo.match import Match, fit
 from passby.protocol.price import Price
@@ -170,6 +171,18 @@ def test_giver_and_taker_arrive_at_the_same_suggestion() -> None:
 
     assert told(seen) == told(theirs)
     assert len(told(seen)) >= 3
+
+
+def test_from_a_books_either_end_the_same_lots_are_shared_out() -> None:
+    offers, requests = Book(Side.OFFER), Book(Side.REQUEST)
+    for match in matches_of([3, 2, 5], [4, 4, 1], [100, 300, 250]):
+        offers.insert(match.offer)
+        requests.insert(match.request)
+    views = [around(offers, requests, lot, NOW_MS) for book in (offers, requests) for lot in book]
+    told = [[(m.offer.id, m.request.id, much) for m, much in suggest(view)] for view in views]
+    assert len(told) == 6
+    assert all(each == told[0] for each in told)
+    assert sum(much for *_, much in told[0]) == 9
 
 
 def test_what_steps_forbid_is_not_suggested() -> None:

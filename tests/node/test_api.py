@@ -154,6 +154,7 @@ def test_a_trade_by_the_api_from_offer_to_receipt(ann: Neighbour, ben: Neighbour
     )
     assert (matches[0]["amount"], matches[0]["total_minor"]) == (473, 200)
     assert matches[0]["reasons"]
+    assert 0 < matches[0]["suggested"] <= 473
     trade = ben.post("/v1/trades", {"lot": offer[:16], "request": request, "text": "Half of it?"})
     assert (trade["state"], trade["role"], trade["code"]) == ("PROPOSED", "taker", None)
     path = f"/v1/trades/{trade['id'][:12]}"
