@@ -12,6 +12,9 @@ that it is worth; of one with a liar the honest side's part, bids being paid, bu
 the trade is truly worth; ways gone for nothing are taken off. The reference is the solver over the
 honest alone. `welfare_ratio_liars_strict` counts trades between two honest people alone: who bids
 too much, pays it and comes takes goods away there as well.
+
+Taken for granted: listers ask just what they would not go below, and all but the liars bid no more
+than a thing is worth to them.
 """
 
 from __future__ import annotations
