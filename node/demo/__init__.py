@@ -65,6 +65,7 @@ def play(*, stay: bool, as_json: bool, data: Path | None) -> int:
         story.result["audit"]["exit"] == 0
         and story.result["trade"]["state"] == "SETTLED"
         and story.result["delivery"]["state"] == "SETTLED"
+        and story.result["no_show"]["backup"] == "SETTLED"
         and story.result["restart"]["acknowledged_lost"] == 0
     )
     return Exit.DONE if good else Exit.FAILED

@@ -17,6 +17,7 @@ from passby.node.clock import machine_clock
 from passby.node.config import with_value
 from passby.node.demo.delivery import deliver
 from passby.node.demo.guard import Guard
+from passby.node.demo.no_show import NoShow
 from passby.node.demo.street import Neighbour, free_ports, wait_for
 from passby.node.imports import BadRow, Reading, read_file
 from passby.node.imports.listed import lot_of
@@ -69,9 +70,12 @@ class Story:
         trade = self._agree(offer, wish)
         acknowledged = self._pull_the_plug()
         self._hand_over(trade)
-        giver, carrier, taker = self.nodes[1], self.nodes[3], self.nodes[0]
-        self.result["delivery"] = deliver(giver, carrier, taker, self._list, self._tell)
+        noor, milan, sanne, youssef = self.nodes[:4]
+        no_show = NoShow(milan, noor, sanne, self._list, self._tell)
+        no_show.begin()
+        self.result["delivery"] = deliver(milan, youssef, noor, self._list, self._tell)
         self._plug_in_again(acknowledged)
+        self.result["no_show"] = no_show.finish()
         self._look_back(offer, trade)
         self._audit()
 
