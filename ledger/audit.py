@@ -12,8 +12,9 @@ from typing import assert_never
 
 import msgspec
 
-from passby.ledger.audit_chain import AuditSource, ChainAudit
+from passby.ledger.audit_chain import ChainAudit
 from passby.ledger.audit_roots import RootsAudit
+from passby.ledger.audit_source import AuditSource
 from passby.ledger.audit_tree import TreeAudit
 from passby.ledger.chain import Evidence, Head
 from passby.ledger.findings import AuditExit, Finding, Report, Severity

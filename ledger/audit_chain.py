@@ -13,15 +13,15 @@ after the last damage; before that the missing part might explain it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
-from passby.ledger.chain import ChainRule, Evidence, Head
-from passby.ledger.checkpoint import SignedCheckpoint
+from passby.ledger.audit_source import AuditSource
+from passby.ledger.chain import ChainRule, Head
 from passby.ledger.findings import Finding, Report, Severity
 from passby.ledger.standing import statement_in
-from passby.ledger.store import NOTHING_PRUNED, Derived, Pruned, Stored, id8, until_ms, vouch_in
-from passby.ledger.tree import BLOCK, Rows, block_of
+from passby.ledger.store import NOTHING_PRUNED, Pruned, Stored, id8, until_ms, vouch_in
+from passby.ledger.tree import BLOCK, block_of
 from passby.protocol.codec import decode, encode
 from passby.protocol.entry import SALT_BYTES, Entry, Record, carried_hash, entry_id, parse_entry
 from passby.protocol.errors import DamagedError, RemoteError
@@ -46,63 +46,13 @@ _GENESIS: Final = EntryType.GENESIS
 _OFFER: Final = EntryType.OFFER
 _PROPOSE: Final = EntryType.PROPOSE
 _STATEMENT: Final = EntryType.STATEMENT
+_PAYLOAD_TYPES: Final = frozenset({_GENESIS, _PROPOSE, _STATEMENT})
+"""Types whose payload is held against the entry that it came with, or read."""
 _FOLDED_TYPES: Final = PLACED_TYPES | {EntryType.PROPOSE, EntryType.VOUCH}
 """Types of which a store keeps a fold of their own, besides stock."""
 GAP_MAX: Final = 4096
 """Places looked at in a row without an entry, before the rest of a chain counts as missing: a
 flipped bit in a stored head would otherwise have us look at four thousand million."""
-
-
-class AuditSource(Protocol):
-    """What an audit reads; every store's reading half is one."""
-
-    def heads(self) -> Iterator[tuple[bytes, Head]]:
-        """As `Reader.heads`."""
-
-    def record(self, entry_id: bytes) -> Record | None:
-        """As `Reader.record`."""
-
-    def record_at(self, author: bytes, seq: int) -> Record | None:
-        """As `Reader.record_at`."""
-
-    def run(self, author: bytes, from_seq: int, to_seq: int, max_bytes: int) -> list[Record]:
-        """As `Reader.run`."""
-
-    def stored(self, author: bytes, from_seq: int, most: int) -> list[Stored]:
-        """As `Reader.stored`."""
-
-    def evidence(self, author: bytes | None = None) -> list[Evidence]:
-        """As `Reader.evidence`."""
-
-    def frozen(self) -> dict[bytes, int]:
-        """As `Reader.frozen`."""
-
-    def erased(self, author: bytes) -> frozenset[int]:
-        """As `Reader.erased`."""
-
-    def statements(self, device: bytes | None = None) -> list[Statement]:
-        """As `Reader.statements`."""
-
-    def sealed(self) -> dict[bytes, int]:
-        """As `Reader.sealed`."""
-
-    def pruned(self, author: bytes) -> Pruned:
-        """As `Reader.pruned`."""
-
-    def tree(self, author: bytes) -> Rows:
-        """As `Reader.tree`."""
-
-    def checkpoint(self, author: bytes) -> SignedCheckpoint | None:
-        """As `Reader.checkpoint`."""
-
-    def derived(self, author: bytes) -> Derived:
-        """As `Reader.derived`."""
-
-    def trade(self, propose_id: bytes) -> list[Record]:
-        """As `Reader.trade`."""
-
-    def structure(self) -> list[str]:
-        """As `Reader.structure`."""
 
 
 class _Accusation(NamedTuple):
@@ -244,41 +194,41 @@ class ChainAudit:
 
     def _take_all(self, found: Sequence[Stored]) -> None:
         """Take entries that lie in a row, and check the last signature that was checked before."""
+        # One loop with few calls and with names of its own: what is here, each entry costs.
+        author, ids, each = self.author, self.ids, self._each
         signed = next((seq for seq, *_, checked in reversed(found) if checked), 0)
+        last = self.last
         for seq, raw, carried, head8, _ in found:
-            self._take(seq, raw, carried, head8)
-            if self._each or seq == signed:
+            try:
+                entry = parse_entry(raw)
+                body = entry.body
+                check_form(body)
+            # A flipped bit can give a column another type than its table has.
+            except (RemoteError, TypeError) as error:
+                self._damage(seq, f"entry {seq} is not one: {error}")
+                continue
+            found_id, kind, stock = entry.id, body.type, body.stock
+            if body.seq != seq or body.author != author or id8(found_id) != head8:
+                self._damage(seq, f"entry {seq} is not the one that came to be there")
+                continue
+            if len(ids) == seq - 1:
+                ids.append(found_id)
+            else:
+                self._place(entry)
+            if last is not None and (body.prev != last.id or body.at_ms < last.body.at_ms):
+                self._take_misfit(last, entry)
+            if carried or body.payload_hash is not None:
+                self._take_payload(seq, carried, entry)
+            if stock and kind in STOCK_TYPES and stock[0] > self._damaged_to:
+                self._take_stock(stock[0], stock[2], entry)
+            if kind in TRADE_TYPES and kind != _PROPOSE:
+                self.trade_entries[found_id] = body.refs[0]
+            elif kind in _FOLDED_TYPES:
+                self._take_fold(seq, entry)
+            self.last = last = entry
+            self._pending.append(raw)
+            if each or seq == signed:
                 self._check_last()
-
-    def _take(self, seq: int, raw: bytes, carried: bytes | None, head8: int) -> None:
-        try:
-            entry = parse_entry(raw)
-            check_form(entry.body)
-        # A flipped bit can give a column another type than its table has.
-        except (RemoteError, TypeError) as error:
-            self._damage(seq, f"entry {seq} is not one: {error}")
-            return
-        body, last = entry.body, self.last
-        if body.author != self.author or body.seq != seq or id8(entry.id) != head8:
-            self._damage(seq, f"entry {seq} is not the one that came to be there")
-            return
-        if len(self.ids) == seq - 1:
-            self.ids.append(entry.id)
-        else:
-            self._place(entry)
-        if last is not None and (body.prev != last.id or body.at_ms < last.body.at_ms):
-            self._take_misfit(last, entry)
-        if body.payload_hash is not None or carried:
-            self._take_payload(seq, carried, entry)
-        stock, kind = body.stock, body.type
-        if stock and kind in STOCK_TYPES and stock[0] > self._damaged_to:
-            self._take_stock(stock[0], stock[2], entry)
-        if kind in TRADE_TYPES and kind != _PROPOSE:
-            self.trade_entries[entry.id] = body.refs[0]
-        elif kind in _FOLDED_TYPES:
-            self._take_fold(seq, entry)
-        self.last = entry
-        self._pending.append(raw)
 
     def _place(self, entry: Entry) -> None:
         """Take an entry's id behind a gap."""
@@ -331,14 +281,20 @@ class ChainAudit:
             or carried_hash(carried) != body.payload_hash
         ):
             self._note(Severity.CORRUPT, f"the payload of entry {seq} is not the one it names", seq)
-        elif body.type == _GENESIS and not opens(carried[SALT_BYTES:], entry):
+        elif body.type in _PAYLOAD_TYPES:
+            self._read_payload(seq, carried, entry)
+
+    def _read_payload(self, seq: int, carried: bytes, entry: Entry) -> None:
+        """Hold a payload that is the one committed to against what the entry says itself."""
+        kind = entry.body.type
+        if kind == _STATEMENT:
+            self._take_statement(Record(entry, carried[:SALT_BYTES], carried[SALT_BYTES:]))
+        elif kind == _GENESIS and not opens(carried[SALT_BYTES:], entry):
             self._accusations.append(_Accusation("a certificate that is not the device's", (1,)))
-        elif body.type == _PROPOSE and not agrees(carried[SALT_BYTES:], entry):
+        elif kind == _PROPOSE and not agrees(carried[SALT_BYTES:], entry):
             self._accusations.append(
                 _Accusation("terms that are not those of its terms hash", (seq,))
             )
-        elif body.type == _STATEMENT:
-            self._take_statement(Record(entry, carried[:SALT_BYTES], carried[SALT_BYTES:]))
 
     def _take_statement(self, record: Record) -> None:
         entry, statement = record.entry, statement_in(record)

@@ -96,12 +96,10 @@ class CheckpointReader:
         if number is None:
             return NOTHING_PRUNED
         chain = (number << SEQ_BITS, number << SEQ_BITS | SEQ_MASK)
-        blocks, lots = (
-            self._all(f"SELECT place FROM {table} WHERE pruned AND place BETWEEN ? AND ?", chain)  # noqa: S608  # constants
-            for table in ("blocks", "lots")
-        )
+        blocks = self._all("SELECT place FROM blocks WHERE pruned AND place BETWEEN ? AND ?", chain)
         if not blocks:
             return NOTHING_PRUNED
+        lots = self._all("SELECT place FROM lots WHERE pruned AND place BETWEEN ? AND ?", chain)
         under = self._one("SELECT size, root, note FROM prunings WHERE author = ?", (number,))
         return Pruned(
             frozenset(place & SEQ_MASK for (place,) in blocks),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -508,11 +509,14 @@ class SqliteReader(CheckpointReader):
             until_ms[seq] = until
         until_ms |= self._by_seq("SELECT place, until_ms FROM requests", author)
         reserves = {
-            (seq := place & SEQ_MASK): Reserve(held_id, propose_id, seq, lot_seq, amount, resolved)
-            for place, held_id, propose_id, lot_seq, amount, resolved in self._of_chain(
-                "SELECT place, id, propose_id, lot_seq, amount, resolved_seq FROM reserves"
-                " WHERE place BETWEEN ? AND ?",
-                author,
+            reserve.seq: reserve
+            for reserve in starmap(
+                Reserve,
+                self._of_chain(
+                    "SELECT id, propose_id, place & 0xFFFFFFFF, lot_seq, amount, resolved_seq"
+                    " FROM reserves WHERE place BETWEEN ? AND ?",
+                    author,
+                ),
             )
         }
         proposes = self._by_seq("SELECT place, at_ms FROM proposes", author)

@@ -7,6 +7,7 @@ One owner writes; `Reader` is what any number of others may do beside it.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -26,6 +27,7 @@ from passby.protocol.stock import LotStock, Reserve, StockStep, apply, carries_s
 from passby.protocol.types import EntryType
 
 T = TypeVar("T")
+_first_eight: Final = struct.Struct(">q").unpack_from
 Stored: TypeAlias = tuple[int, bytes, bytes | None, int, int]
 """(seq, raw, carried, id8, checked) of an entry as it lies there, nothing of it verified.
 
@@ -422,7 +424,8 @@ def id8(entry_id: bytes) -> int:
 
     Ids that share their first hex digit keep their order.
     """
-    return int.from_bytes(entry_id[:8], "big", signed=True)
+    first: int = _first_eight(entry_id)[0]
+    return first
 
 
 def carried_statements(reader: Reader) -> list[Statement]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from passby.protocol.entry import HASH_BYTES, SALT_BYTES, STOCK_FIELDS, Body
 from passby.protocol.errors import Code, RemoteError
@@ -72,7 +74,7 @@ class Receipted(IntEnum):
 Facts = tuple[int | bytes, ...]
 
 
-class Shape(NamedTuple):
+class Shape(msgspec.Struct, frozen=True):
     """Bounds on one type: refs between two counts, stock or none, facts that fit."""
 
     refs_min: int
@@ -237,29 +239,29 @@ def check_form(body: Body) -> None:
     Raises:
         RemoteError: fields that do not go together, or refs, stock or facts that do not fit.
     """
-    refs, facts = body.refs, body.facts
+    refs, facts, kind = body.refs, body.facts, body.type
     first = body.seq == 1
     if (
-        (body.prev is None) != first
-        or (body.type == _GENESIS) != first
-        or (body.payload_hash is None) != (body.payload_len == 0)
+        (body.prev is None) is not first
+        or (kind == _GENESIS) is not first
+        or (body.payload_hash is None) is not (body.payload_len == 0)
     ):
         raise RemoteError(Code.BAD_FIELD, "fields that do not go together")
-    if len(refs) > 1 and len({*refs}) != len(refs):
+    count = len(refs)
+    if count > 1 and (refs[0] == refs[1] or (count > 2 and len({*refs}) != count)):
         raise RemoteError(Code.BAD_FIELD, "a ref named twice")
-    shape = SHAPES.get(body.type)
+    shape = SHAPES.get(kind)
     if shape is None:
         for fact in facts:
             if type(fact) is bytes and len(fact) not in _FIXED:
                 raise RemoteError(Code.BAD_FIELD, "a fact that is neither a number nor a hash")
         return
-    refs_min, refs_max, stock, fit = shape
     if (
-        not refs_min <= len(refs) <= refs_max
-        or len(body.stock) not in stock
-        or not fit(facts, len(refs))
+        not shape.refs_min <= count <= shape.refs_max
+        or len(body.stock) not in shape.stock
+        or not shape.facts(facts, count)
     ):
-        name = EntryType(body.type).name.lower()
+        name = EntryType(kind).name.lower()
         raise RemoteError(Code.BAD_FIELD, f"{name} with refs, stock or facts amiss")
 
 
