@@ -25,6 +25,9 @@ _AWAITED: Final = Table(
     "ON CONFLICT (id8, author) DO UPDATE SET at_ms = max(at_ms, excluded.at_ms)",
 )
 
+# By name: a member of an enum is looked up for longer than the rest of this takes.
+_RESERVE: Final = EntryType.RESERVE
+
 
 class Speaking:
     """What entries say of cells, gathered until all of a commit are written.
@@ -44,13 +47,15 @@ class Speaking:
         """Note an entry that is being written at `place`."""
         body = entry.body
         kind = body.type
+        if kind not in SPEAKING:
+            return
         if kind in PLACED_TYPES:
             cell = body.facts[0]
             if isinstance(cell, int) and cell <= CELL_MAX:
                 # Times never decrease in a chain.
                 self._spoken[place >> SEQ_BITS, cell] = body.at_ms
             self._held[entry.id] = entry
-        elif kind in SPEAKING:
+        else:
             self._naming.append((place >> SEQ_BITS, entry))
             if kind in NAMED:
                 self._held[entry.id] = entry
@@ -65,7 +70,7 @@ class Speaking:
         # What the proposes name that reserves name.
         self._look_up(ref for entry in found for ref in refs_spoken(entry))
         for author, entry in naming:
-            if entry.body.type == EntryType.RESERVE and entry.body.refs[0] not in self._held:
+            if entry.body.type == _RESERVE and entry.body.refs[0] not in self._held:
                 # Nearly all that bulk brings; once the propose comes, `_reserves` finds them.
                 continue
             spoken = Spoken()
@@ -78,8 +83,10 @@ class Speaking:
         rows: list[Any] = []
         for (author, cell), at_ms in self._spoken.items():
             rows += (author, cell, at_ms)
+        before = _newest(db)
         _SPOKEN.insert(db, rows)
-        self._thin(db)
+        if _newest(db) != before:
+            self._thin(db)
         rows = []
         for (lot8, author), at_ms in self._awaited.items():
             rows += (lot8, author, at_ms)
@@ -150,6 +157,12 @@ class Speaking:
                     " WHERE author = ?1 ORDER BY at_ms DESC, cell DESC LIMIT ?2)",
                     (author, SPOKEN_CELLS_MAX),
                 )
+
+
+def _newest(db: Connection) -> int | None:
+    """Return the number given last: one is given only where an author speaks in a new cell."""
+    number: int | None = db.execute("SELECT max(number) FROM spoken").fetchone()[0]
+    return number
 
 
 def _readable(raw: bytes) -> Entry | None:
