@@ -65,12 +65,16 @@ class Reputation(msgspec.Struct, frozen=True):
 
 
 def dealings_in(trade: Trade) -> Iterator[Dealing]:
-    """Yield who gave to whom in a settled trade; nothing while it is not settled."""
-    if trade.state is not State.SETTLED:
+    """Yield who gave to whom in a settled trade; nothing while it is not settled.
+
+    What was lent was received and paid before it came back: that is fulfilled, too.
+    """
+    if trade.state not in (State.SETTLED, State.RETURNED):
         return
     for leg in trade.legs:
         giver, receiver = leg.lister, trade.party(leg.to)
-        moved = (leg.handover is not None or leg.received) and leg.returned is None
+        ended = leg.returned is None or bool(leg.goods_receipt and leg.money_receipt)
+        moved = (leg.handover is not None or leg.received) and ended
         if moved and giver and receiver and giver != receiver:
             yield Dealing(trade.id, trade.propose.at_ms, giver, receiver)
 

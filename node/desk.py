@@ -24,7 +24,7 @@ from passby.node.custody import carried, may_hold_goods
 from passby.node.delivery import Carriers, parts_of
 from passby.node.fairness import check_shares
 from passby.node.sealing import Sealing
-from passby.node.trades import fold_of, owed_minor, parties_of, terms_in
+from passby.node.trades import fold_of, is_lent, owed_minor, parties_of, terms_in
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.limits import (
@@ -162,13 +162,13 @@ class Desk:
     def return_code(self, trade: Trade) -> str | None:
         """Return the words to tell whoever brings the own goods back; None while nobody can.
 
-        A taker who could keep them is told none unless there is a dispute.
+        A taker who could keep them is told none unless they are lent or there is a dispute.
         """
         for step in turns(trade, self._clock()):
             leg = trade.legs[step.number - 1]
             if not step.back or leg.lister != self.me:
                 continue
-            if leg.to != TAKER or trade.state is State.DISPUTED:
+            if leg.to != TAKER or trade.state is State.DISPUTED or is_lent(self._chains, leg):
                 return self._words(trade.id, step.party)
         return None
 

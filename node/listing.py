@@ -75,6 +75,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     per_person: Whole | None = None
     per_day: Whole | None = None
     fits: tuple[str, ...] = ()
+    lent_s: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     carry_to: str | None = None
 
 
@@ -142,6 +143,7 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
         per_person=listed.per_person,
         per_day=listed.per_day,
         fits=tuple(plain_text(thing) for thing in listed.fits),
+        lent_s=listed.lent_s,
         carriage=Carriage(_near(listed.carry_to)) if listed.carry_to is not None else None,
     )
     return Draft(

@@ -109,6 +109,15 @@ def offer_of(record: Record) -> Offer:
         raise RefusedError(f"What this offer says cannot be read: {error.detail}.") from None
 
 
+def is_lent(chains: Chains, leg: Leg) -> bool:
+    """Tell whether a leg's goods are to come back, as far as its offer can be read."""
+    record = chains.reader.record(leg.lot)
+    try:
+        return record is not None and offer_of(record).lent_s is not None
+    except RefusedError:
+        return False
+
+
 def terms_in(chains: Chains, trade: Trade) -> Terms | None:
     """Return a trade's terms where they are held and are those its propose commits to."""
     record = chains.reader.record(trade.id)

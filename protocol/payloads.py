@@ -98,6 +98,7 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     text: Text | None = None
     pay: tuple[Word, ...] = ()
     fits: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
+    lent_s: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     carriage: Carriage | None = None
     per_person: Amount | None = None
     """The most that one person gets of it."""

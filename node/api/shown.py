@@ -103,6 +103,7 @@ class Shown:
             "fits": list(said.fits) if isinstance(said, Offer) else [],
             "fits_yours": self._fitted(said.fits) if isinstance(said, Offer) else [],
             "carry_to": _carried_to(said),
+            "lent_s": said.lent_s if isinstance(said, Offer) else None,
         }
 
     def ride(self, ride: Ride, rides: Rides, limit: int) -> Json:

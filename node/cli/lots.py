@@ -72,6 +72,7 @@ def _given(function: F) -> F:
         click.option("--best-before", metavar="TIME", help='"5 weeks", 2026-12-24.'),
         click.option("--per-person", metavar="AMOUNT", help="The most that one person gets of it."),
         click.option("--per-day", metavar="AMOUNT", help="The most for one person in a day."),
+        click.option("--lend", metavar="TIME", help='Lent: it comes back after "1 day".'),
         click.option("--fits", multiple=True, metavar="THING", help='"VW Golf 2003-2009".'),
     ]
     for option in reversed(options):
@@ -239,6 +240,8 @@ def _times(given: dict[str, Any]) -> dict[str, Any]:
     ):
         if given.get(option):
             found[key] = moment_option(given[option])
+    if given.get("lend"):
+        found["lent_s"] = max(1, (moment_option(given["lend"]) - show.now_ms()) // 1000)
     if given.get("margin"):
         found["margin_s"] = given["margin"] * 86_400
     if given["window"]:

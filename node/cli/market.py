@@ -78,7 +78,9 @@ def _book_lines(session: Session, lots: list[dict[str, Any]], *, wanted: bool) -
 
 def _named(lot: dict[str, Any]) -> str:
     yours = lot.get("fits_yours")
-    return clean(lot["name"] or "?") + (f" (fits your {clean(', '.join(yours))})" if yours else "")
+    lent = f", to borrow for {show.span(lot['lent_s'])}" if lot.get("lent_s") else ""
+    fits = f" (fits your {clean(', '.join(yours))})" if yours else ""
+    return clean(lot["name"] or "?") + lent + fits
 
 
 def left(lot: dict[str, Any]) -> str:
