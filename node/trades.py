@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
+from passby.ledger.standing import stands_among
 from passby.node.chains import Chains
 from passby.protocol.entry import Entry, Record
 from passby.protocol.errors import RefusedError, RemoteError
 from passby.protocol.legs import causes
-from passby.protocol.limits import LOT_ENTRIES_BEHIND_MAX, TRADE_STEPS_MAX
+from passby.protocol.limits import ABOVE_SEAL_MAX, LOT_ENTRIES_BEHIND_MAX, TRADE_STEPS_MAX
 from passby.protocol.payloads import Offer, Propose, Terms, decode_payload
 from passby.protocol.terms import terms_hash
 from passby.protocol.trade import Leg, Trade, fold
-from passby.protocol.types import EntryType, Receipted
+from passby.protocol.types import TRADE_TYPES, EntryType, Receipted
 
 _ENDING: Final = frozenset({EntryType.RELEASE, EntryType.CANCEL})
 
@@ -38,7 +39,46 @@ def fold_of(chains: Chains, trade_id: bytes, now_ms: int) -> Trade:
         found = chains.reader.record(cause)
         if found is not None:
             known[cause] = found.entry
-    return fold(propose, known.values(), now_ms)
+    sealed_away = _sealed_away(chains, known.values()) - {trade_id}
+    return fold(propose, [one for one in known.values() if one.id not in sealed_away], now_ms)
+
+
+def _sealed_away(chains: Chains, entries: Iterable[Entry]) -> set[bytes]:
+    """Return those that came before the seal of their chain below them, and bind nobody.
+
+    Where another person has relied on one step above the seal, those behind it in the trade stay
+    too: who held a commit must not lose it to a seal.
+    """
+    reader = chains.reader
+    above: dict[bytes, list[Entry]] = {}
+    for entry in entries:
+        sealed_at = chains.sealed.get(entry.author)
+        if sealed_at is not None and entry.seq > sealed_at and entry.body.type in TRADE_TYPES:
+            above.setdefault(entry.author, []).append(entry)
+    gone: set[bytes] = set()
+    for author, found in above.items():
+        if any(stands_among(entry, reader.trade, reader.person_of) for entry in found):
+            continue
+        lowest = min(entry.seq for entry in found)
+        obliged_to = _obliged_to(chains, author, lowest)
+        gone.update(entry.id for entry in found if entry.seq > obliged_to)
+    return gone
+
+
+def _obliged_to(chains: Chains, author: bytes, lowest: int) -> int:
+    """Return up to which seq, from `lowest` on, the author is held to what it said.
+
+    An entry that binds it to somebody else stands with all before it in the chain. Where too much
+    was said above the seal to look at, all of it stands.
+    """
+    reader, head_seq = chains.reader, chains.head_seq(author)
+    if head_seq - lowest >= ABOVE_SEAL_MAX:
+        return head_seq
+    for seq in range(head_seq, lowest - 1, -1):
+        held = reader.record_at(author, seq)
+        if held is not None and stands_among(held.entry, reader.trade, reader.person_of):
+            return seq
+    return 0
 
 
 def _adjusts(chains: Chains, offer: Entry, known: dict[bytes, Entry]) -> Iterator[Entry]:

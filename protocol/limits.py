@@ -482,6 +482,9 @@ FORMER_BOXES_MAX: Final = 16
 """Box keys of former devices whose words can still be read; each is tried in turn."""
 BACKUP_MAX: Final = 256 * 2**20
 """Bytes of one backup, which is sealed and opened in memory: half a million own entries."""
+ABOVE_SEAL_MAX: Final = 1024
+"""Entries above a seal that are looked at for one that binds their author: as often as a trade is
+shown, so a thief's long chain must not make that slow."""
 TRIP_DAYS_MAX: Final = 3660
 """Days before a trip device's first entry on which it may have been certified, when its root looks
 for the certificate: ten years, and a quarter of a second of signing."""

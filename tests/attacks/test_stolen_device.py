@@ -8,11 +8,14 @@ import pytest
 from tests.node.networks import MemoryMaker, eventually
 from tests.node.street import Household, Street, street
 
+from passby.ledger.checkpoint import WitnessKey
 from passby.ledger.draft import Draft
+from passby.ledger.policy import k_of
 from passby.protocol.errors import RefusedError, RemoteError
-from passby.protocol.keys import Certificate
+from passby.protocol.keys import Certificate, SigningKey
 from passby.protocol.payloads import Stated, encode_payload
 from passby.protocol.statements import Opening, Seal
+from passby.protocol.trade import State
 from passby.protocol.types import EntryType
 
 
@@ -109,6 +112,25 @@ async def test_a_stranger_cannot_seal_a_trip_device_nor_open_it(lane: Street) ->
     assert bo.has_lot(lot)
     assert bo.participant.chains.reader.sealed() == {}
     assert bo.participant.chains.reader.person_of(phone.author) == phone.author
+
+
+async def test_what_a_thief_agreed_to_before_the_seal_came_shows_no_longer(lane: Street) -> None:
+    phone, bo = await lane.settle("phone", "bo")
+    laptop = await lane.open("laptop", of=phone)
+    await laptop.join(phone, bo)
+    # Bo confirms nothing that a witness who is not there has not cosigned.
+    absent = SigningKey(b"w" * 32)
+    bo.policy = k_of(1, [WitnessKey(absent).verifier])
+    lot = await phone.list()
+    await eventually(lambda: bo.has_lot(lot))
+    desk = bo.participant.desk
+    trade = await desk.propose(lot, 473)
+    await phone.sees(trade.id, State.PROPOSED)
+    await phone.participant.desk.accept(trade.id)
+    await eventually(lambda: bool(desk.trade(trade.id).legs[0].reserves))
+    await seal(phone, laptop, 2)
+    await eventually(lambda: bo.participant.chains.is_closed(phone.author))
+    assert not desk.trade(trade.id).legs[0].reserves
 
 
 async def test_a_thief_cannot_seal_what_it_holds_no_words_for(lane: Street) -> None:
