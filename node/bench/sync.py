@@ -1,10 +1,10 @@
 """What sync costs between two real nodes, beside what taking the same entries in costs alone.
 
 Two daemons on this machine, each a process with its own home, over libp2p's streams on
-loopback; a third, their neighbour, has news while the two are busy. The one side holds
-100,000 entries of 200 authors, the other none. Measured is the way from one store to the
-other: read, send, decode, verify, judge, commit. The reference is bulk ingest of the same
-records from memory, in turn with it.
+loopback; a third, their neighbour, has news while the two are busy. Both follow 200
+authors; the one side holds 100,000 entries of theirs, the other none. Measured is the way from
+one store to the other: read, send, decode, verify, judge, commit. The reference is bulk ingest
+of the same records from memory, in turn with it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from passby.ledger.store_sqlite import SqliteStore
 from passby.node.bench import reconcile
 from passby.node.bench.ledger import workload
 from passby.node.demo.street import Neighbour, free_ports, wait_for
+from passby.node.following import Following
 from passby.protocol.entry import Record, encode_record, read_records
 from passby.protocol.errors import LocalError
 from passby.protocol.limits import RUN_MAX, WRITE_GROUP_RECORDS_MAX
@@ -98,6 +99,7 @@ class _Street:
         progress("starting the nodes")
         self.sender = self._neighbour("sender")
         self.ingest(self.sender.home.database_path)
+        self._follow(self.sender)
         self.teller = self._neighbour("teller")
         self.receiver = self.teller
         for each in (self.sender, self.teller):
@@ -108,6 +110,12 @@ class _Street:
         self._made += 1
         (port,) = free_ports(1)
         return Neighbour(self._folder / f"{name}-{self._made}", name, CELL, port, self._now_ms)
+
+    def _follow(self, node: Neighbour) -> None:
+        """Let a node follow all the authors: of strangers it would keep little."""
+        following = Following(node.home.followed_path)
+        for author in sorted(self._authors):
+            following.add(author, self._now_ms)
 
     def ingest(self, path: Path) -> float:
         """Take all records into a new ledger at `path`; return the seconds it took."""
@@ -129,11 +137,12 @@ class _Street:
             shutil.rmtree(folder)
 
     def new_receiver(self) -> Neighbour:
-        """Replace the receiver by a node that holds nothing, in step with the teller."""
+        """Replace the receiver by a node that holds nothing and follows all the authors."""
         if self.receiver is not self.teller:
             self.receiver.stop()
             shutil.rmtree(self.receiver.home.path)
         self.receiver = self._neighbour("receiver")
+        self._follow(self.receiver)
         self.receiver.start()
         self.receiver.wait_until_up()
         return self.receiver
