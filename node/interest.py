@@ -16,28 +16,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 
-import trio
-
-from passby.ledger.frames import Places
 from passby.node.chains import Chains
 from passby.node.circle import Circle
 from passby.node.following import Following
 from passby.node.net import PeerId
-from passby.node.trades import parties_of
-from passby.protocol.entry import Record
-from passby.protocol.errors import RefusedError
 from passby.protocol.limits import (
-    BULK_SLICE,
     FOLLOWED_MAX,
     SCOPE_AUTHORS_MAX,
     SCOPE_CELLS_MAX,
     SEQ_MAX,
     SPOKEN_CELLS_MAX,
-    TRADES_WATCHED_MAX,
     UNPLACED_MAX,
 )
 from passby.protocol.scope import Scope
-from passby.protocol.types import TRADE_TYPES, EntryType
+from passby.protocol.trade import Trade
 
 PARTIES_MAX = SCOPE_AUTHORS_MAX - FOLLOWED_MAX
 
@@ -72,8 +64,6 @@ class Interest:
         self._scope = self._make_scope()
         self._read_spoken()
         chains.on_heads(self._moved)
-        chains.on_records(self._heard)
-        chains.on_bulk(self._see_to_bulk)
         following.on_changed(self._follow)
         circle.on_changed(lambda _authors: self._renew())
         self._follow()
@@ -110,14 +100,6 @@ class Interest:
 
     # --- what changes it ---------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Look through the trades that are held; returns when all of them are seen."""
-        for count, trade_id in enumerate(self._chains.reader.trades(0)[:TRADES_WATCHED_MAX]):
-            self._see_trade(trade_id)
-            if count % BULK_SLICE == 0:
-                await trio.lowlevel.checkpoint()
-        self._renew()
-
     def travel(self, cells: Iterable[int]) -> None:
         """Take interest in these cells besides those around the home, instead of earlier ones."""
         self._ways = frozenset(islice(cells, SCOPE_CELLS_MAX - len(self._home)))
@@ -131,33 +113,14 @@ class Interest:
         changed = [one for one in (former, author) if one is not None and former != author]
         self._tell_wants(changed)
 
-    def _heard(self, records: Sequence[Record]) -> None:
+    def see_trade(self, trade: Trade) -> None:
+        """Take note of a trade of this device: its other parties' chains are of interest."""
         before = len(self._parties)
-        for record in records:
-            body = record.entry.body
-            if body.type in TRADE_TYPES:
-                self._see_trade(record.entry.id if body.type == EntryType.PROPOSE else body.refs[0])
-        if len(self._parties) != before:
-            self._renew()
-
-    async def _see_to_bulk(self, places: Places) -> None:
-        for count, trade_id in enumerate(places.trades):
-            self._see_trade(trade_id)
-            if count % BULK_SLICE == 0:
-                await trio.lowlevel.checkpoint()
-        self._renew()
-
-    def _see_trade(self, trade_id: bytes) -> None:
-        try:
-            parties = parties_of(self._chains, trade_id)
-        except RefusedError:
-            return
-        me = self._chains.author
-        if me not in parties:
-            return
-        for party in parties - {me}:
+        for party in sorted(set(trade.parties()) - {self._chains.author}):
             self._parties.pop(party, None)
             self._parties[party] = None
+        if len(self._parties) != before:
+            self._renew()
 
     def _follow(self) -> None:
         self._circle.follow(self._following.authors())
