@@ -22,7 +22,15 @@ from passby.protocol.limits import (
     PAYLOAD_MAX,
     TEXT_MAX,
 )
-from passby.protocol.payloads import Carriage, Condition, Offer, Request, Window, encode_payload
+from passby.protocol.payloads import (
+    Carriage,
+    Condition,
+    Offer,
+    Request,
+    Swapped,
+    Window,
+    encode_payload,
+)
 from passby.protocol.price import KNOTS_MAX, Price
 from passby.protocol.types import EntryType
 from passby.protocol.units import Unit
@@ -75,6 +83,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     per_person: Whole | None = None
     per_day: Whole | None = None
     fits: tuple[str, ...] = ()
+    swap: tuple[Swapped, ...] = ()
     lent_s: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     carry_to: str | None = None
 
@@ -143,6 +152,10 @@ def draft_of(listed: Listed, home: int, now_ms: int) -> Draft:
         per_person=listed.per_person,
         per_day=listed.per_day,
         fits=tuple(plain_text(thing) for thing in listed.fits),
+        swap=tuple(
+            Swapped(parse_category(wanted.category), wanted.unit, wanted.amount)
+            for wanted in listed.swap
+        ),
         lent_s=listed.lent_s,
         carriage=Carriage(_near(listed.carry_to)) if listed.carry_to is not None else None,
     )

@@ -490,6 +490,8 @@ TRIP_DAYS_MAX: Final = 3660
 for the certificate: ten years, and a quarter of a second of signing."""
 PRIVATE_FILE_MAX: Final = 4 * 2**20
 """One of the home's own files, as of who is followed or of rides; each is held in memory."""
+SWAPS_LOOKED_AT: Final = 100
+"""Own offers, and others near them, that are looked at for swaps."""
 WISHES_MAX: Final = 200
 """Saved wishes of one node: each is held against every lot that arrives."""
 GARAGE_MAX: Final = 200

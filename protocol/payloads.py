@@ -79,6 +79,14 @@ class Carriage(msgspec.Struct, frozen=True):
     to: Cell
 
 
+class Swapped(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What would be taken for an offer: so much of a category."""
+
+    category: Word
+    unit: Unit
+    amount: Amount
+
+
 class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Something to be had. Its amount is the entry's stock, its last day a fact."""
 
@@ -98,6 +106,7 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     text: Text | None = None
     pay: tuple[Word, ...] = ()
     fits: Annotated[tuple[Word, ...], Meta(max_length=16)] = ()
+    swap: Annotated[tuple[Swapped, ...], Meta(max_length=8)] = ()
     lent_s: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     carriage: Carriage | None = None
     per_person: Amount | None = None

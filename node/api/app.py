@@ -221,6 +221,7 @@ class _Handlers:
             ("POST", "/v1/lots/{id}/close", self.close),
             ("GET", "/v1/book", self.book),
             ("GET", "/v1/matches", self.matches),
+            ("GET", "/v1/swaps", self.swaps),
             ("GET", "/v1/wishes", self.wishes),
             ("POST", "/v1/wishes", self.save_wish),
             ("POST", "/v1/wishes/{id}/drop", self.drop_wish),
@@ -329,6 +330,9 @@ class _Handlers:
     async def matches(self, request: Request) -> Response:
         lot = request.query_params.get("lot")
         return _json({"matches": self._service.matches(lot, _limit(request, 20))})
+
+    async def swaps(self, request: Request) -> Response:
+        return _json({"swaps": self._service.swaps(_limit(request, 20))})
 
     async def wishes(self, request: Request) -> Response:
         return _json(self._service.wants.wishes(_limit(request, 20)))

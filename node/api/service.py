@@ -30,6 +30,7 @@ from passby.node.pruning import DAY_MS, checked_keep_ms, plain_freed
 from passby.node.rating import rate, ratings_of
 from passby.node.rides import Ride, Rides
 from passby.node.stock import Stock
+from passby.node.swaps import swaps
 from passby.node.trades import offer_of
 from passby.node.wishes import Wishes
 from passby.protocol.entry import Record, encode_record
@@ -337,6 +338,19 @@ class Service:
         radius = self._radius_m if radius_m is None else radius_m
         found = self._node.market.near(side, radius_m=radius, **filters)
         return [self._shown.lot(lot) for lot, _distance_m in found]
+
+    def swaps(self, limit: int) -> list[Json]:
+        """Return own offers and others' that may be given for each other."""
+        return [
+            {
+                "own": self._shown.lot(swap.own),
+                "other": self._shown.lot(swap.other),
+                "gives": swap.gives,
+                "gets": swap.gets,
+                "distance_m": swap.distance_m,
+            }
+            for swap in swaps(self._node.chains, self._node.market, limit)
+        ]
 
     def matches(self, lot: str | None, limit: int) -> list[Json]:
         """Return the best matches of a lot, or of all own ones.

@@ -72,6 +72,9 @@ def _given(function: F) -> F:
         click.option("--best-before", metavar="TIME", help='"5 weeks", 2026-12-24.'),
         click.option("--per-person", metavar="AMOUNT", help="The most that one person gets of it."),
         click.option("--per-day", metavar="AMOUNT", help="The most for one person in a day."),
+        click.option(
+            "--swap", multiple=True, metavar="WANTED", help='Taken for it: "6 pieces of food/eggs".'
+        ),
         click.option("--lend", metavar="TIME", help='Lent: it comes back after "1 day".'),
         click.option("--fits", multiple=True, metavar="THING", help='"VW Golf 2003-2009".'),
     ]
@@ -204,6 +207,7 @@ def lot_of(session: Session, side: str, price: str, given: dict[str, Any]) -> di
         "condition": given["condition"],
         "text": given["text"] and _nfc(given["text"]),
         "pay": list(given.get("pay") or ()) or None,
+        "swap": [_swapped(session, text, told) for text in given.get("swap") or ()] or None,
         "fits": [_nfc(word).strip() for word in given.get("fits") or ()] or None,
         **_amounts(session, given, amount),
         **_times(given),
@@ -214,6 +218,22 @@ def lot_of(session: Session, side: str, price: str, given: dict[str, Any]) -> di
 
         lot["gtin"] = parse_gtin(given["gtin"])
     return {key: value for key, value in lot.items() if value is not None}
+
+
+def _swapped(session: Session, text: str, told: str | None) -> dict[str, Any]:
+    from passby.geo.categories import parse_category
+
+    typed, of, category = text.partition(" of ")
+    if not of:
+        raise UsageError(
+            f"{text!r} names no amount of something.", '--swap "6 pieces of food/eggs"'
+        )
+    amount = amount_option(session, typed, told)
+    return {
+        "category": parse_category(category),
+        "unit": amount.unit.value,
+        "amount": amount.value,
+    }
 
 
 def _amounts(session: Session, given: dict[str, Any], amount: Amount) -> dict[str, int]:

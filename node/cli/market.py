@@ -98,19 +98,34 @@ def matches_command(session: Session, *, lot: str | None, limit: int) -> None:
     """Show what fits your offers and requests. Or one LOT; the best first, with the reasons."""
     answer = session.get("/v1/matches", lot=lot and session.identity(lot), limit=limit)
     wishes = session.get("/v1/wishes", limit=limit)["wishes"] if lot is None else []
+    answer["swaps"] = swaps = session.get("/v1/swaps", limit=limit)["swaps"] if not lot else []
     answer["wishes"] = wishes = [wish for wish in wishes if wish["matches"]]
 
     def lines() -> list[str]:
-        if wishes:
+        if wishes or swaps:
             from passby.node.cli.wants import wish_lines
 
             found = [line for match in answer["matches"] for line in _match_lines(session, match)]
+            found += [line for swap in swaps for line in _swap_lines(session, swap)]
             return found + [line for wish in wishes for line in wish_lines(session, wish)]
         if not answer["matches"]:
             return [f"Nothing fits yet. See all there is: {session.line('book')}"]
         return [line for match in answer["matches"] for line in _match_lines(session, match)]
 
     session.out(answer, lines)
+
+
+def _swap_lines(session: Session, swap: dict[str, Any]) -> list[str]:
+    own, other = swap["own"], swap["other"]
+    gives, gets = show.amount(swap["gives"], own["unit"]), show.amount(swap["gets"], other["unit"])
+    who = show.who(other.get("author_name"), other["author"])
+    step = f'propose {show.short(other["id"])} --amount "{gets}"'
+    mine, theirs = clean(own["name"] or "?"), clean(other["name"] or "?")
+    away = show.distance(swap["distance_m"])
+    return [
+        f"Swap: your {mine}, {gives}, for {theirs}, {gets}, of {who}, {away} away",
+        f"    ask for it: {session.line(step)}; {who} asks for yours likewise",
+    ]
 
 
 def _match_lines(session: Session, match: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from tests.node.networks import MemoryMaker, eventually
 from tests.node.street import Household, Street, street
 
 from passby.node.clock import machine_clock
+from passby.node.swaps import swaps
 from passby.protocol.trade import State
 
 HOUR_MS = 3_600_000
@@ -121,3 +122,23 @@ async def test_what_is_sold_is_asked_back_by_nobody(lane: Street) -> None:
     await fulfilled(ann, ben, trade)
     desk = ann.participant.desk
     assert desk.return_code(desk.trade(trade)) is None
+
+
+async def test_two_offers_that_want_each_other_are_a_swap_and_no_others(lane: Street) -> None:
+    ann, ben = await lane.settle("ann", "ben")
+    free = {"minor": 0, "per_amount": 1, "currency": "EUR"}
+    jam: dict[str, Any] = {"name": "Jam", "category": "food/jam", "unit": "H87", "price": free}
+    eggs = jam | {"name": "Eggs", "category": "food/eggs", "amount": 12}
+    for_eggs = [{"category": "food/eggs", "unit": "H87", "amount": 6}]
+    for_jam = [{"category": "food", "unit": "H87", "amount": 1}]
+    own = await ann.list(**jam, amount=2, swap=for_eggs)
+    await ann.list(**jam, amount=2)
+    wanting = await ben.list(**eggs, swap=for_jam)
+    plain = await ben.list(**eggs)
+    dear = await ben.list(**eggs, swap=[{"category": "food/jam", "unit": "H87", "amount": 3}])
+    await eventually(lambda: all(map(ann.has_lot, (wanting, plain, dear))))
+    (swap,) = swaps(ann.participant.chains, ann.participant.market, 10)
+    assert (swap.own.id, swap.other.id, swap.gives, swap.gets) == (own, wanting, 1, 6)
+    await eventually(lambda: ben.has_lot(own))
+    (mirrored,) = swaps(ben.participant.chains, ben.participant.market, 10)
+    assert (mirrored.own.id, mirrored.gives, mirrored.gets) == (wanting, 6, 1)
