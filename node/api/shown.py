@@ -307,6 +307,10 @@ class Shown:
             "returned": leg.returned is not None,
             "received": leg.goods_receipt is not None,
             "paid": leg.money_receipt is not None,
+            "handed_amount": _amount_in(leg.handover),
+            "received_amount": _amount_in(leg.goods_receipt),
+            "paid_minor": _amount_in(leg.money_receipt),
+            "disputed": leg.disputed,
         }
 
     def _entries(self, trade: Trade) -> list[Json]:
@@ -387,6 +391,14 @@ _TURNS = {
     EntryType.RELEASE: "to let go of what was set aside",
     EntryType.ADJUST: "to put what came back on offer again",
 }
+
+
+def _amount_in(entry: Entry | None) -> int | None:
+    """Return how much a handover or a receipt says there was."""
+    fact = entry.body.facts[1] if entry is not None else None
+    return fact if isinstance(fact, int) else None
+
+
 _WORDS = {
     "propose": "proposes",
     "reserve": "accepts and sets the goods aside",

@@ -57,6 +57,7 @@ COMMANDS: Final[dict[str, str]] = {
     "bid": "talking",
     "quotes": "talking",
     "rate": "talking",
+    "dispute": "receipts",
     "close": "talking",
     "cancel": "trades",
     "trade": "trades",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import Group, Session, clean, command
+from passby.node.cli.receipts import evidence_lines, write_receipt
 from passby.node.cli.talking import payment_lines, rating_lines, talk_lines
 from passby.node.cli.typed import amount_option, in_unit, moment_option
 from passby.protocol.errors import Exit, LocalError, RefusedError
@@ -256,11 +258,31 @@ def _row(trade: dict[str, Any]) -> list[str]:
     ]
 
 
-@trade_command.add("show", "passby trade show 5c77aa01")
+@trade_command.add("show", "passby trade show 5c77aa01", "passby trade show 5c77aa01 --evidence")
 @click.argument("trade")
-def trade_show(session: Session, *, trade: str) -> None:
+@click.option("--evidence", is_flag=True, help="What each side has signed and said, side by side.")
+def trade_show(session: Session, *, trade: str, evidence: bool) -> None:
     """Show one trade: what was agreed, every step so far, and the next."""
-    _tell(session, session.get(f"/v1/trades/{session.identity(trade)}"))
+    found = session.get(f"/v1/trades/{session.identity(trade)}")
+    if evidence:
+        session.out(found, lambda: evidence_lines(found))
+        return
+    _tell(session, found)
+
+
+@trade_command.add("receipt", "passby trade receipt 5c77aa01 --html receipt.html")
+@click.argument("trade")
+@click.option(
+    "--html",
+    "path",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write it; it prints on a page.",
+)
+def trade_receipt(session: Session, *, trade: str, path: Path) -> None:
+    """Write a receipt to print: what was agreed, given and paid, and the signed entries."""
+    write_receipt(session, trade, path)
 
 
 @trade_command.add("check", "passby trade check 5c77aa01")

@@ -20,7 +20,7 @@ WANTED = (
     "device backup restore offer request give import watch export book matches wish garage "
     "ride commute propose accept handover return putback receive say quote bid quotes cancel "
     "trade witness policy ledger audit erase proof bench demo version"
-    " rate close"
+    " rate close dispute"
 )
 
 
