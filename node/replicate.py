@@ -45,6 +45,7 @@ from passby.node.heals import Heals
 from passby.node.inlet import Inlet
 from passby.node.net import Network, PeerId, Stream
 from passby.node.own_head import OwnAsked, OwnHead
+from passby.node.pace import Bell, Pace
 from passby.node.refill import Asked, Refill, keep_whole
 from passby.protocol.entry import Record, read_record
 from passby.protocol.errors import DamagedError, LocalError, RemoteError
@@ -81,7 +82,13 @@ class _Link:
     """A session, the stream it runs on, and a bell for the writer."""
 
     def __init__(
-        self, peer: PeerId, stream: Stream, session: Session, chains: Chains, counts: Counts
+        self,
+        peer: PeerId,
+        stream: Stream,
+        session: Session,
+        chains: Chains,
+        counts: Counts,
+        pace: Pace,
     ) -> None:
         self.inlet = Inlet(chains, self._took)
         self.counts = counts
@@ -89,7 +96,7 @@ class _Link:
         self.peer = peer
         self.stream = stream
         self.session = session
-        self.bell = trio.Event()
+        self.bell = Bell(pace)
         self.listed = False
         self.asked = Asked()
         self.own = OwnAsked()
@@ -105,7 +112,7 @@ class _Link:
         """When a proof against an author was given to the stream."""
 
     def ring(self) -> None:
-        self.bell.set()
+        self.bell.ring()
 
     def _took(self, digest: Digest, size: int) -> None:
         session = self.session
@@ -166,6 +173,7 @@ class Replication:
         self._spoken = spoken
         self._on_introduced: list[Callable[[PeerId, bytes | None], None]] = []
         self.counts = Counts()
+        self._pace = Pace()
         self._changes = HeadChanges(chains.draw(INSTANCE_BYTES), chains.heads)
         self._numbered = {author: head.seq for author, head in chains.heads.items()}
         self._heard: dict[PeerId, Heard] = {}
@@ -238,7 +246,7 @@ class Replication:
             for link in self._links.values():
                 link.session.local_changed(author)
         for link in self._links.values():
-            link.ring()
+            link.bell.tell()
 
     def wants_changed(self, authors: Iterable[bytes]) -> None:
         """Look again at what is wanted of these authors: less is stopped, more is asked for."""
@@ -315,7 +323,7 @@ class Replication:
             scope=self._scope(),
             spoken=self._spoken,
         )
-        link = _Link(stream.peer, stream, session, self._chains, self.counts)
+        link = _Link(stream.peer, stream, session, self._chains, self.counts, self._pace)
         former = self._links.get(link.peer)
         if former is not None:
             self._drop(former)
@@ -387,7 +395,7 @@ class Replication:
         session = link.session
         try:
             while True:
-                link.bell = trio.Event()
+                link.bell.listen()
                 runs = 0
                 while (wanted := session.next_wanted()) is not None:
                     try:
@@ -668,7 +676,7 @@ class Replication:
         for link in self._links.values():
             for author in changed:
                 link.session.local_changed(author, went_back=author in back)
-            link.ring()
+            link.bell.tell()
 
 
 def _convincing(wanted: Wanted, packed: list[bytes]) -> list[bytes]:

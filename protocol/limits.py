@@ -116,6 +116,11 @@ has said more elsewhere, before it came here, is to be followed by name."""
 SPOKEN_CELLS_MAX: Final = 64
 """Topic cells remembered of an author, those it spoke in last: a carrier between towns has a
 dozen, and each costs a row."""
+TICK_MIN_S: Final = 0.02
+"""How long news for a neighbour gather after the first: at 50 frames a second each, forty
+neighbours take the 2,000 that two cores can write."""
+TICK_MAX_S: Final = 0.25
+"""As long as that on a machine that is behind; people do not notice."""
 SYNC_STALL_S: Final = 1.0
 """A head that was named and has not come after this is fetched from whoever named it."""
 STATEMENTS_PER_FRAME_MAX: Final = 64

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from passby.node.cli import run
+from passby.node.following import Following
 from passby.node.home import Home
 from passby.protocol.errors import LocalError
+from passby.protocol.keys import SigningKey
 
 AWAIT_S = 60
 """Patience with a busy machine; nothing here is timed."""
@@ -143,6 +145,37 @@ def test_neighbours_vouch_for_each_other_by_joining_and_by_hand(
     assert [found["name"] for found in bo.says(capsys, "vouch", "--list")["given"]] == ["Anna"]
     anna.refuses(capsys, 2, "vouch", "--list", "Bo")
     anna.refuses(capsys, 4, "vouch", "Nobody")
+
+
+def test_an_author_is_followed_by_name_key_or_lot_while_the_node_runs(
+    neighbours: Street, capsys: Capture
+) -> None:
+    anna, bo = neighbours
+    assert "You follow nobody yet" in bo.shows(capsys, "follow", "--list")
+    lot = anna.says(capsys, "give", "Ladder", "--category", "tools/ladder")
+    until(lambda: any(one["id"] == lot["id"] for one in bo.says(capsys, "book")["lots"]))
+    me = anna.says(capsys, "id")["author"]
+    assert bo.shows(capsys, "follow", lot["id"][:10]) == "You follow Anna.\n"
+    assert bo.says(capsys, "follow", "anna") == {
+        "author": me,
+        "name": "Anna",
+        "follows": True,
+        "changed": False,
+    }
+    (followed,) = bo.says(capsys, "follow", "--list")["followed"]
+    assert (followed["author"], followed["name"]) == (me, "Anna")
+    assert followed["entries"] >= 2
+    assert "in step" in bo.shows(capsys, "follow")
+    assert Following(Home.open(bo.path).followed_path).authors() == (bytes.fromhex(me),)
+    assert bo.says(capsys, "unfollow", me)["follows"] is False
+    assert "is not followed" in bo.refuses(capsys, 4, "unfollow", "Anna")
+    bo.refuses(capsys, 2, "follow", bo.says(capsys, "id")["author"])
+    bo.refuses(capsys, 4, "follow", "Nobody")
+    bo.refuses(capsys, 2, "follow", "--list", "Anna")
+    # A whole key may be a stranger's: its chain is awaited.
+    stranger = SigningKey(b"\x07" * 32).public.hex()
+    bo.says(capsys, "follow", stranger)
+    assert "awaited" in bo.shows(capsys, "follow")
 
 
 def test_neighbours_who_joined_see_each_other(neighbours: Street, capsys: Capture) -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 from tests.node.networks import MemoryMaker, eventually
 from tests.node.street import AWAY, HOME, Household, Street, street
 
-from passby.geo.cells import cell_at, topic_cell
+from passby.geo.cells import cell_at, cell_text, topic_cell
 from passby.geo.rings import topics_around
+from passby.node.backup import Backup
+from passby.node.config import Config
 from passby.node.following import Following
+from passby.node.home import Home
+from passby.protocol.keys import SigningKey, root_from_words
 from passby.protocol.trade import State
 
 FAR = cell_at(48.858, 2.294)
@@ -185,3 +189,15 @@ def test_whom_one_follows_is_kept_in_a_private_file(tmp_path: Path) -> None:
     (kept,) = Following(path).all()
     assert (kept.key, kept.since_ms) == (ben, 2)
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_whom_one_follows_comes_back_with_a_backup(tmp_path: Path) -> None:
+    config = Config(cell=cell_text(HOME), name="Anna", currency="EUR")
+    home, words = Home.create(tmp_path / "home", config, now_ms=1)
+    root = root_from_words(words)
+    followed = SigningKey(b"\x05" * 32).public
+    Following(home.followed_path).add(followed, 2)
+    backup = Backup.open(Backup.of(home, [], 3).seal(), root)
+    assert backup.followed == (followed,)
+    again, _ = backup.restore(tmp_path / "again", root, 4)
+    assert Following(again.followed_path).authors() == (followed,)
