@@ -152,8 +152,10 @@ def test_an_author_is_followed_by_name_key_or_lot_while_the_node_runs(
 ) -> None:
     anna, bo = neighbours
     assert "You follow nobody yet" in bo.shows(capsys, "follow", "--list")
-    lot = anna.says(capsys, "give", "Ladder", "--category", "tools/ladder")
-    until(lambda: any(one["id"] == lot["id"] for one in bo.says(capsys, "book")["lots"]))
+    wish = ["request", "Ladder", "--category", "tools/ladder", "--price", "3EUR"]
+    lot = anna.says(capsys, *wish)
+    wanted = ["book", "--wanted"]
+    until(lambda: any(one["id"] == lot["id"] for one in bo.says(capsys, *wanted)["lots"]))
     me = anna.says(capsys, "id")["author"]
     assert bo.shows(capsys, "follow", lot["id"][:10]) == "You follow Anna.\n"
     assert bo.says(capsys, "follow", "anna") == {
