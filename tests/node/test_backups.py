@@ -104,6 +104,8 @@ async def test_the_queue_is_kept_in_its_order_and_across_a_restart(
     queue(ann, third)
     queue(ann, second)
     await ann.restart(cem, dia)
+    # A greeting under way would tell of the time before it was turned on.
+    await eventually(lambda: sum(ann.participant.replication.synced_peers.values()) == 2)
     lane.pass_time(CONFIRM_WITHIN_S * 1000 + MINUTE_MS, ann, cem, dia)
     await cem.sees(third, State.CONFIRMED)
     assert ann.participant.desk.trade(second).state is State.PROPOSED
