@@ -66,7 +66,7 @@ from passby.protocol.payloads import (
     encode_payload,
 )
 from passby.protocol.price import Price
-from passby.protocol.statements import Heal, Seal, parse_statement
+from passby.protocol.statements import Heal, Opening, Seal, parse_statement
 from passby.protocol.topics import topic_for
 from passby.protocol.types import SHAPES, EntryType, check_shape
 from passby.protocol.units import Unit
@@ -123,6 +123,8 @@ def bodies() -> list[Body]:
         EntryType.RELEASE: (refs[:3], lot, (4,)),
         EntryType.CANCEL: (refs[:3], (), (4,)),
         EntryType.STATEMENT: ((), (), ()),
+        EntryType.WITHDRAW: (refs[:1], (), (2,)),
+        EntryType.RATING: (refs[:1], (), (5,)),
         EntryType.VOUCH: ((), (), (ID, 1)),
         200: (refs[:1], (), (SALT, 2**64 - 1)),
     }
@@ -253,6 +255,7 @@ TARGETS = [
             for made in (
                 CERTIFICATE,
                 Seal.issue(ROOT, KEY.public, 3, bytes(32), 1_000),
+                Seal.issue(ROOT, KEY.public, 3, bytes(32), 1_000, Opening(SALT, CERTIFICATE)),
                 Heal.issue(ROOT, KEY.public, 3, bytes(32), 1_000),
             )
         ),
