@@ -22,7 +22,7 @@ from passby.node.clock import Clock
 from passby.node.trades import fold_of
 from passby.protocol.entry import Record
 from passby.protocol.errors import RefusedError
-from passby.protocol.limits import BULK_PAUSE_S, DEALINGS_MAX, REPUTATION_SLICE
+from passby.protocol.limits import BULK_PAUSE_S, DEALINGS_MAX, REPUTATION_AGAIN_MS, REPUTATION_SLICE
 from passby.protocol.types import TRADE_TYPES, EntryType
 
 
@@ -42,7 +42,9 @@ class Reputations:
         self._dealings = Dealings()
         self._pending: dict[bytes, None] = {}
         self._bell = trio.Event()
-        self._view: View | None = None
+        self._view = View()
+        self._is_stale = True
+        self._reckoned_ms = 0
         self._trust: Mapping[bytes, float] = {}
         chains.on_records(self._heard)
         chains.on_bulk(self._heard_bulk)
@@ -73,7 +75,10 @@ class Reputations:
         return reputation(author, self._dealings, self._seen())
 
     def _seen(self) -> View:
-        if self._view is None:
+        now_ms = self._clock()
+        # Lots arrive by the hundred and each asks; a view of a city takes a tenth of a second.
+        if self._is_stale and not 0 <= now_ms - self._reckoned_ms < REPUTATION_AGAIN_MS:
+            self._is_stale, self._reckoned_ms = False, now_ms
             self._view = view(
                 self._circle.own,
                 self._dealings,
@@ -110,7 +115,7 @@ class Reputations:
         self._stale()
 
     def _stale(self, _author: bytes = b"") -> None:
-        self._view = None
+        self._is_stale = True
 
     def _await(self, trades: Iterable[bytes]) -> None:
         self._pending.update(dict.fromkeys(trades))

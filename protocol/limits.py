@@ -531,6 +531,8 @@ REPUTATION_DEPTH: Final = 4
 """Trades over which trust is handed on: farther off less than a sixteenth would be left of it."""
 REPUTED_MAX: Final = 20_000
 """Authors that a view of reputations takes in: more than a city's trades of one year."""
+REPUTATION_AGAIN_MS: Final = 1000
+"""From one reckoning of reputations to the next, however often they change and are asked for."""
 REPUTATION_SLICE: Final = 8
 """Trades folded at a time for reputations, some 5 ms: whoever asks meanwhile need not wait."""
 DEALINGS_MAX: Final = 200_000
