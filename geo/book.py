@@ -5,7 +5,7 @@ of its labels, at its cell in one of three grids: the farther its author would g
 the grid, so that a question looks no further around than the lots in that grid can matter.
 Everything is incremental: nothing is ever rebuilt, and a removed lot's slot is used again.
 
-What a question reads of every candidate is one row of 62 bytes; what only the exact match reads
+What a question reads of every candidate is one row of 32 bytes; what only the exact match reads
 lies apart.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from passby.geo.categories import ancestors
-from passby.geo.cells import distance_m, index_cell, resolution_of, spread_m, unit_vector
+from passby.geo.cells import distance_m, index_cell, spread_m, unit_vector
 from passby.geo.columns import Numbers, SlotById, Slots, SlotsByKey
 from passby.geo.lots import BookLot, Side
 from passby.geo.rings import cover
@@ -31,6 +31,7 @@ from passby.protocol.price import Price
 from passby.protocol.units import Unit
 
 UNITS: Final = tuple(Unit)
+UNIT_NUMBER: Final = {unit: number for number, unit in enumerate(UNITS)}
 CONDITIONS: Final = (None, Condition.DAMAGED, Condition.USED, Condition.REFURBISHED, Condition.NEW)
 """From the worst to the best, after none. A request that names none takes any."""
 CONDITION_RANK: Final = {condition: rank for rank, condition in enumerate(CONDITIONS)}
@@ -42,50 +43,48 @@ SECONDS_MAX: Final = 2**32 - 1
 """Hot times are seconds in 32 bits; this stands for never and for anything after 2106."""
 EVERYTHING: Final = ""
 """The label that every lot has."""
+NEVER_MS: Final = 2**62
 _GTIN: Final = "gtin:"
 _FREE: Final = 0
 """The category of a slot that holds no lot."""
 
 Rows = NDArray[np.void]
 HOT: Final = np.dtype(
-    [
-        ("x", np.float32),  # on the unit sphere
-        ("y", np.float32),
-        ("z", np.float32),
-        ("reach_m", np.float32),  # how far its author goes; its cell's spread is apart
-        ("price", np.float32),  # minor units for one base unit, without knots
-        ("remaining", np.float32),
-        ("minimum", np.float32),
-        ("from_s", np.uint32),  # of the hand-over
-        ("until_s", np.uint32),
-        ("open_s", np.uint32),  # last second of the lot
-        ("day_s", np.uint32),  # best before; of a request, needed until
-        ("at_s", np.uint32),
-        ("author", np.uint32),
-        ("brand", np.uint32),
-        ("currency", np.uint16),
-        ("unit", np.uint8),
-        ("condition", np.uint8),
-        ("flags", np.uint8),
-        ("resolution", np.uint8),
-    ]
+    {
+        "names": ["x", "y", "z", "radius_m", "spread_m", "price", "last_s", "unit", "flags"],
+        "formats": [*["f4"] * 6, "u4", "u1", "u1"],
+        # Half a cache line: what a question costs is mostly waiting for memory.
+        "itemsize": 32,
+    }
 )
+"""Place on the unit sphere; how far its author goes, its cell's spread apart; minor units for one
+base unit, without knots; the last second in which anything can come of it."""
 _COLD: Final = np.dtype(
+    {
+        "names": [
+            "at_ms", "until_ms", "remaining", "minimum", "step", "minor", "per_amount",
+            "from_ms", "last_ms", "day_ms",
+            "x", "y", "z",
+            "author", "radius_m", "spread_m", "margin_s",
+            "currency", "condition",
+        ],
+        "formats": [*["i8"] * 10, *["f8"] * 3, *["i4"] * 4, "u2", "u1"],
+        "itemsize": 128,
+    }
+)  # fmt: skip
+"""`last_ms`: until when it can be handed over, before `day_ms`: best before; of a request, needed
+until. NEVER_MS stands for no such day. Two cache lines."""
+_REST: Final = np.dtype(
     [
         ("cell", np.uint64),
-        *(
-            (name, np.int64)
-            for name in (
-                "at_ms", "until_ms", "remaining", "minimum", "step", "minor", "per_amount",
-                "from_ms", "window_until_ms", "day_ms", "gtin",
-            )
-        ),
-        *((axis, np.float64) for axis in "xyz"),
+        ("window_until_ms", np.int64),
+        ("gtin", np.int64),
         ("category", np.uint32),
-        ("radius_m", np.int32),
-        ("margin_s", np.int32),
+        ("brand", np.uint32),
+        ("radius_m", np.int32),  # -1: none is named
     ]
-)  # fmt: skip
+)
+_CACHE_LINE: Final = 64
 
 
 class _Tier(NamedTuple):
@@ -130,8 +129,9 @@ class Book:
         self._categories: Numbers[str] = Numbers()
         self._labels: Numbers[str] = Numbers()
         self._ids = SlotById()
-        self._hot: Rows = np.zeros(64, HOT)
-        self._cold: Rows = np.zeros(64, _COLD)
+        self._hot: Rows = _aligned(64, HOT)
+        self._cold: Rows = _aligned(64, _COLD)
+        self._rest: Rows = np.zeros(64, _REST)
         self._free: list[int] = []
         self._high = 0
         self._buckets = SlotsByKey()
@@ -148,7 +148,7 @@ class Book:
 
     def __iter__(self) -> Iterator[BookLot]:
         """Go through the lots, in no order that means anything."""
-        held = np.flatnonzero(self._cold["category"][: self._high] != _FREE).tolist()
+        held = np.flatnonzero(self._rest["category"][: self._high] != _FREE).tolist()
         return (self.lot_at(slot) for slot in held)
 
     def get(self, lot_id: bytes) -> BookLot | None:
@@ -191,7 +191,6 @@ class Book:
         slot = self._ids.find(lot_id)
         if slot < 0:
             return False
-        self._hot["remaining"][slot] = remaining
         self._cold["remaining"][slot] = remaining
         return True
 
@@ -255,6 +254,13 @@ class Book:
         """Return the hot rows of `slots`: a copy, in their order."""
         return self._hot.take(slots)
 
+    def curved(self, slots: Slots) -> NDArray[np.bool_]:
+        """Return which of `slots` have prices that change over time."""
+        if not self._curves:
+            return np.zeros(len(slots), np.bool_)
+        flagged: NDArray[np.bool_] = self._hot["flags"].take(slots) == CURVED
+        return flagged
+
     def cold_rows(self, slots: Slots) -> Rows:
         """Return what only the exact match reads of `slots`: a copy, in their order."""
         return self._cold.take(slots)
@@ -266,6 +272,10 @@ class Book:
         above = map(self._categories.find, ancestors(lot.category))
         return [number for number in above if number]
 
+    def other_rows(self, slots: Slots) -> Rows:
+        """Return product, category and brand of `slots`: a copy, in their order."""
+        return self._rest.take(slots)
+
     def id_at(self, slot: int) -> bytes:
         """Return the id of the lot at `slot`."""
         return self._ids.id_of(slot)
@@ -273,10 +283,10 @@ class Book:
     def lot_at(self, slot: int) -> BookLot:
         """Return the lot at `slot`."""
         (
-            cell, at_ms, until_ms, remaining, minimum, step, minor, per_amount,
-            from_ms, window_until_ms, day_ms, gtin, _, _, _, category, radius_m, margin_s,
+            at_ms, until_ms, remaining, minimum, step, minor, per_amount,
+            from_ms, _, day_ms, _, _, _, author_at, _, _, margin_s, currency_at, condition_at,
         ) = self._cold[slot].item()  # fmt: skip
-        *_, author_at, brand_at, currency_at, unit_at, condition_at, _, _ = self._hot[slot].item()
+        cell, window_until_ms, gtin, category, brand_at, radius_m = self._rest[slot].item()
         author = self.authors.word(author_at)
         word = self._categories.word(category)
         assert author is not None
@@ -286,7 +296,7 @@ class Book:
             currency = self.currencies.word(currency_at)
             assert currency is not None
             price = Price(minor, per_amount, currency)
-        day = None if day_ms < 0 else day_ms
+        day = None if day_ms == NEVER_MS else day_ms
         is_offer = self.side == Side.OFFER
         return BookLot(
             side=self.side,
@@ -295,7 +305,7 @@ class Book:
             at_ms=at_ms,
             until_ms=until_ms,
             category=word,
-            unit=UNITS[unit_at],
+            unit=UNITS[self._hot["unit"][slot]],
             remaining=remaining,
             price=price,
             cell=cell,
@@ -314,45 +324,52 @@ class Book:
     # --- within -------------------------------------------------------------------------
 
     def _grow(self) -> None:
-        self._hot = np.concatenate((self._hot, np.zeros_like(self._hot)))
-        self._cold = np.concatenate((self._cold, np.zeros_like(self._cold)))
+        size = len(self._hot)
+        for name, kind in (("_hot", HOT), ("_cold", _COLD), ("_rest", _REST)):
+            rows = _aligned(2 * size, kind)
+            rows[:size] = getattr(self, name)
+            setattr(self, name, rows)
 
     def _write(self, slot: int, lot: BookLot) -> None:
         price, window, place = lot.price, lot.window, unit_vector(lot.cell)
-        day_ms = lot.best_before_ms if self.side == Side.OFFER else lot.needed_until_ms
+        is_offer, spread = self.side == Side.OFFER, spread_m(lot.cell)
+        day_ms = lot.best_before_ms if is_offer else lot.needed_until_ms
+        day_ms = NEVER_MS if day_ms is None else day_ms
+        last_ms = lot.until_ms if window is None else window.until_ms
+        radius_m = DEFAULT_RADIUS_M if lot.radius_m is None else lot.radius_m
         flags = CURVED if price.knots else 0
         if flags:
             self._curves[slot] = price
         self._cold[slot] = (
-            lot.cell, lot.at_ms, lot.until_ms, lot.remaining, lot.minimum, lot.step,
+            lot.at_ms, lot.until_ms, lot.remaining, lot.minimum, lot.step,
             price.minor, price.per_amount,
             -1 if window is None else window.from_ms,
-            -1 if window is None else window.until_ms,
-            -1 if day_ms is None else day_ms,
-            -1 if lot.gtin is None else int(lot.gtin),
+            last_ms if is_offer else min(last_ms, day_ms),
+            day_ms,
             *place,
-            self._categories.hold(lot.category),
-            -1 if lot.radius_m is None else lot.radius_m,
+            self.authors.hold(lot.author),
+            radius_m,
+            spread,
             lot.margin_s,
+            self.currencies.hold(price.currency),
+            CONDITION_RANK[lot.condition],
         )  # fmt: skip
+        self._rest[slot] = (
+            lot.cell,
+            -1 if window is None else window.until_ms,
+            -1 if lot.gtin is None else int(lot.gtin),
+            self._categories.hold(lot.category),
+            self.brands.hold(lot.brand),
+            -1 if lot.radius_m is None else lot.radius_m,
+        )
         self._hot[slot] = (
             *place,
-            DEFAULT_RADIUS_M if lot.radius_m is None else lot.radius_m,
+            radius_m,
+            spread,
             price.minor / price.per_amount,
-            lot.remaining,
-            lot.minimum,
-            0 if window is None else _seconds(window.from_ms),
-            _seconds(lot.until_ms if window is None else window.until_ms),
-            _seconds(lot.until_ms),
-            SECONDS_MAX if day_ms is None else _seconds(day_ms),
-            _seconds(lot.at_ms),
-            self.authors.hold(lot.author),
-            self.brands.hold(lot.brand),
-            self.currencies.hold(price.currency),
-            UNITS.index(lot.unit),
-            CONDITION_RANK[lot.condition],
+            _seconds(min(lot.until_ms, last_ms, day_ms)),
+            UNIT_NUMBER[lot.unit],
             flags,
-            resolution_of(lot.cell),
         )
 
     def _take_out(self, slot: int, lot: BookLot) -> None:
@@ -361,14 +378,14 @@ class Book:
         for label in _labels(lot):
             self._labels.let_go(self._labels.find(label))
         self._in_tier[_tier_of(lot)] -= 1
-        hot: Any = self._hot[slot]
-        self.authors.let_go(int(hot["author"]))
-        self.brands.let_go(int(hot["brand"]))
-        self.currencies.let_go(int(hot["currency"]))
+        row: Any = self._cold[slot]
+        self.authors.let_go(int(row["author"]))
+        self.brands.let_go(int(self._rest["brand"][slot]))
+        self.currencies.let_go(int(row["currency"]))
         self._categories.let_go(self._categories.find(lot.category))
         self._curves.pop(slot, None)
-        self._cold["category"][slot] = _FREE
-        self._cold["gtin"][slot] = -1
+        self._rest["category"][slot] = _FREE
+        self._rest["gtin"][slot] = -1
         self._ids.drop(lot.id)
         self._free.append(slot)
 
@@ -383,13 +400,13 @@ class Book:
 
     def _among_all(self, labels: Iterable[str]) -> Slots:
         """Return the slots under any of `labels` by a pass over all lots, some 10 ms a million."""
-        category = self._cold["category"][: self._high]
+        category = self._rest["category"][: self._high]
         found = np.zeros(self._high, np.bool_)
         for label in labels:
             if label == EVERYTHING:
                 found |= category != _FREE
             elif label.startswith(_GTIN):
-                found |= self._cold["gtin"][: self._high] == int(label.removeprefix(_GTIN))
+                found |= self._rest["gtin"][: self._high] == int(label.removeprefix(_GTIN))
             else:
                 found |= np.isin(category, self._categories_under(label))
         return np.flatnonzero(found).astype(np.uint32)
@@ -456,6 +473,13 @@ def _compact(cell: int, resolution: int) -> int:
 
 def _key(label: int, tier: int, compact: int) -> int:
     return (label << _TIER_BITS | tier) << _CELL_BITS | compact
+
+
+def _aligned(size: int, kind: np.dtype[np.void]) -> Rows:
+    """Return empty rows that begin with a cache line, so that none lies in one more than need be."""
+    room = np.zeros(size * kind.itemsize + _CACHE_LINE, np.uint8)
+    skip = -room.ctypes.data % _CACHE_LINE
+    return room[skip : skip + size * kind.itemsize].view(kind)
 
 
 def _seconds(at_ms: int) -> int:

@@ -307,11 +307,11 @@ def _best(
     least = 0
     if len(gained) > limit:
         least = max(least, int(np.partition(gained, -limit)[-limit]))
-    # Equal points go by the id.
     kept = np.flatnonzero(gained >= least)
-    best = zip((-gained[kept]).tolist(), slots[kept].tolist(), strict=True)
-    ranked = sorted((its, book.id_at(slot), slot) for its, slot in best)
-    return [slot for *_, slot in ranked[:limit]]
+    best = list(zip((-gained[kept]).tolist(), slots[kept].tolist(), strict=True))
+    # Equal points go by the id.
+    best.sort(key=lambda found: (found[0], book.id_at(found[1])))
+    return [slot for _, slot in best[:limit]]
 
 
 def _fit_at(

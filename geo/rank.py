@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from passby.geo.book import CURVED, Book, Rows
-from passby.geo.cells import EARTH_RADIUS_M, spread_at_m, spread_m, unit_vector
+from passby.geo.book import CONDITION_RANK, NEVER_MS, WORST, Book, Rows
+from passby.geo.cells import EARTH_RADIUS_M, spread_m, unit_vector
 from passby.geo.columns import Slots
 from passby.geo.lots import BookLot, Side
 from passby.geo.score import (
@@ -33,10 +33,8 @@ REFUSED: Final = -1
 UNKNOWN: Final = -2
 """Instead of points: ask `fit`."""
 _NOBODYS_BRAND: Final = 2**32 - 1
-_SPREAD_M: Final = np.array([spread_at_m(resolution) for resolution in range(16)], np.int64)
-_TOTAL_MAX: Final = 2.0**53
+_TOTAL_MAX: Final = 2**53
 """Totals up to here, times a weight, stay within 64 bits."""
-_NEVER_MS: Final = 2**62
 
 Points = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -60,127 +58,148 @@ def points(
         now_ms: the moment.
         trust: in authors, 0 to 1.
     """
-    hot, cold = book.rows(slots), book.cold_rows(slots)
+    rows = book.cold_rows(slots)
     wanting = lot.side == Side.REQUEST
-    amount, good = _amounts(cold, lot)
-    theirs, odd = _totals(amount, cold["minor"], cold["per_amount"])
-    ours, odd_ours = _totals(
-        amount, np.int64(lot.price.minor_at(now_ms)), np.int64(lot.price.per_amount)
-    )
-    odd |= odd_ours | (hot["flags"] & CURVED != 0)
+    amount, good = _amounts(rows, lot)
+    most = int(amount.max(initial=0))
+    price = lot.price
+    theirs, odd = _totals(amount, most, rows["minor"], rows["per_amount"])
+    ours, odd_ours = _totals(amount, most, price.minor_at(now_ms), price.per_amount)
     total, limit = (theirs, ours) if wanting else (ours, theirs)
-    spoken = hot["currency"] == book.currencies.find(lot.price.currency)
-    good &= (spoken | (total == 0)) & (total <= limit) & (cold["until_ms"] >= now_ms)
-    suits = (hot["author"] != book.authors.find(lot.author)) & _same_product(
-        book, hot, cold, lot, products
-    )
-    suits &= _in_time(cold, lot, now_ms)
-    apart_m = _apart_m(cold, lot.cell)
-    suits &= apart_m <= _reach_m(hot, cold, lot)
+    spoken = rows["currency"] == book.currencies.find(price.currency)
+    good &= (spoken | (total == 0)) & (total <= limit) & (rows["until_ms"] >= now_ms)
+    suits = (rows["author"] != book.authors.find(lot.author)) & _in_time(rows, lot, now_ms)
+    suits &= _condition_suits(rows, lot)
+    if lot.brand is not None or lot.gtin is not None:
+        suits &= _same_product(book, book.other_rows(slots), lot, products)
+    apart_m = _apart_m(rows, lot.cell)
+    suits &= apart_m <= _reach_m(rows, lot)
     found: Points = (
         WEIGHTS[Part.SURPLUS] * (limit - total) // np.maximum(limit, 1)
         + WEIGHTS[Part.DISTANCE] * DISTANCE_HALF_M // (DISTANCE_HALF_M + apart_m)
-        + _expiry_points(cold, lot, now_ms)
+        + _expiry_points(rows, lot, now_ms)
         + WEIGHTS[Part.FRESHNESS]
         * FRESHNESS_HALF_S
-        // (FRESHNESS_HALF_S + np.maximum(now_ms - cold["at_ms"], 0) // 1000)
+        // (FRESHNESS_HALF_S + np.maximum(now_ms - rows["at_ms"], 0) // 1000)
     )
     if trust:
-        found += _trust_points(book, hot, trust)
+        found += _trust_points(book, rows, trust)
     found[~(good & suits)] = REFUSED
-    found[odd & suits] = UNKNOWN
+    unknown = book.curved(slots)
+    if odd is not None:
+        unknown |= odd
+    if odd_ours is not None:
+        unknown |= odd_ours
+    found[unknown & suits] = UNKNOWN
     return found
 
 
-def _same_product(book: Book, hot: Rows, cold: Rows, lot: BookLot, products: Sequence[str]) -> Mask:
+def _condition_suits(rows: Rows, lot: BookLot) -> Mask | bool:
+    """As `match.fit`: what names no condition may be the worst, and asks for none."""
+    rank = CONDITION_RANK[lot.condition]
+    if lot.side == Side.OFFER:
+        least: Mask = rows["condition"] <= max(rank, WORST)
+        return least
+    if rank <= WORST:
+        return True
+    better: Mask = rows["condition"] >= rank
+    return better
+
+
+def _same_product(book: Book, rows: Rows, lot: BookLot, products: Sequence[str]) -> Mask:
     """As `match.same_product`, of lots that stand under the labels of `lot`."""
-    same: Mask = np.ones(len(hot), np.bool_)
+    same: Mask = np.ones(len(rows), np.bool_)
     if lot.brand is not None:
         brand = book.brands.find(lot.brand)
-        same = (hot["brand"] == 0) | (hot["brand"] == (brand or _NOBODYS_BRAND))
+        same = (rows["brand"] == 0) | (rows["brand"] == (brand or _NOBODYS_BRAND))
     if lot.gtin is None:
         return same
     # Under the label of a product stand lots of any category.
-    same &= np.isin(cold["category"], book.categories_with(lot))
-    named = cold["gtin"] >= 0
-    own: Mask = np.isin(cold["gtin"], [int(gtin) for gtin in products])
+    same &= np.isin(rows["category"], book.categories_with(lot))
+    named = rows["gtin"] >= 0
+    own: Mask = np.isin(rows["gtin"], [int(gtin) for gtin in products])
     same[named] = own[named]
     return same
 
 
-def _amounts(cold: Rows, lot: BookLot) -> tuple[Points, Mask]:
+def _amounts(rows: Rows, lot: BookLot) -> tuple[Points, Mask]:
     """Return the most that suits both, as `match.amount_to_take`, and whether anything does."""
-    most = np.minimum(cold["remaining"], lot.remaining)
+    most = np.minimum(rows["remaining"], lot.remaining)
     if lot.side == Side.REQUEST:
-        amount = most - (most - cold["minimum"]) % cold["step"]
-        return amount, (most >= cold["minimum"]) & (amount >= lot.minimum)
-    amount = most - (most - lot.minimum) % lot.step
-    return amount, (most >= lot.minimum) & (amount >= cold["minimum"])
+        minimum = rows["minimum"]
+        amount = most - (most - minimum) % rows["step"]
+        return amount, (most >= minimum) & (amount >= lot.minimum)
+    amount = most - (most - lot.minimum) % lot.step if lot.step > 1 else most
+    return amount, (most >= lot.minimum) & (amount >= rows["minimum"])
 
 
 def _totals(
-    amount: Points, minor: Points | np.int64, per: Points | np.int64
-) -> tuple[Points, Mask]:
-    """Return ceil(amount x minor / per), and which are too large for that."""
-    odd: Mask = amount.astype(np.float64) * minor >= _TOTAL_MAX
-    total: Points = -(-np.where(odd, 0, amount) * minor // per)
+    amount: Points, most: int, minor: Points | int, per: Points | int
+) -> tuple[Points, Mask | None]:
+    """Return ceil(amount x minor / per), and which are too large for that, if any.
+
+    Args:
+        amount: of each; most: the largest of them.
+        minor, per: of each, or of all.
+    """
+    dearest = minor if isinstance(minor, int) else int(minor.max(initial=0))
+    odd: Mask | None = None
+    if most * dearest >= _TOTAL_MAX:
+        odd = amount.astype(np.float64) * minor >= _TOTAL_MAX
+        amount, minor = np.where(odd, 0, amount), np.where(odd, 0, minor)
+    total: Points = amount * minor
+    if not (isinstance(per, int) and per == 1):
+        total = -(-total // per)
     return total, odd
 
 
-def _in_time(cold: Rows, lot: BookLot, now_ms: int) -> Mask:
+def _in_time(rows: Rows, lot: BookLot, now_ms: int) -> Mask:
     """As `match.handover_window`."""
-    wanting = lot.side == Side.REQUEST
     start_ms = now_ms if lot.window is None else max(now_ms, lot.window.from_ms)
-    start = np.maximum(cold["from_ms"], start_ms)
     last_ms = lot.until_ms if lot.window is None else lot.window.until_ms
-    until = np.where(cold["from_ms"] < 0, cold["until_ms"], cold["window_until_ms"])
-    until = np.minimum(until, last_ms)
-    day = np.where(cold["day_ms"] < 0, _NEVER_MS, cold["day_ms"])
-    if wanting:
-        needed_ms = _NEVER_MS if lot.needed_until_ms is None else lot.needed_until_ms
-        until = np.minimum(np.minimum(until, needed_ms), day - 1000 * lot.margin_s)
+    if lot.side == Side.REQUEST:
+        if lot.needed_until_ms is not None:
+            last_ms = min(last_ms, lot.needed_until_ms)
+        until = np.minimum(rows["last_ms"], rows["day_ms"] - 1000 * lot.margin_s)
     else:
-        best_ms = _NEVER_MS if lot.best_before_ms is None else lot.best_before_ms
-        margin_ms = 1000 * cold["margin_s"].astype(np.int64)
-        until = np.minimum(np.minimum(until, day), best_ms - margin_ms)
-    within: Mask = until >= start
+        best_ms = NEVER_MS if lot.best_before_ms is None else lot.best_before_ms
+        until = np.minimum(rows["last_ms"], best_ms - 1000 * rows["margin_s"].astype(np.int64))
+    within: Mask = np.minimum(until, last_ms) >= np.maximum(rows["from_ms"], start_ms)
     return within
 
 
-def _apart_m(cold: Rows, cell: int) -> Points:
+def _apart_m(rows: Rows, cell: int) -> Points:
     """Return whole metres, as `cells.distance_m`.
 
     The two may differ in the last bit before rounding, so once in some thousand million.
     """
     x, y, z = unit_vector(cell)
-    squares = (cold["x"] - x) ** 2 + (cold["y"] - y) ** 2 + (cold["z"] - z) ** 2
+    squares = (rows["x"] - x) ** 2 + (rows["y"] - y) ** 2 + (rows["z"] - z) ** 2
     arc = 2 * EARTH_RADIUS_M * np.arcsin(np.minimum(np.sqrt(squares) / 2, 1.0))
     apart: Points = np.rint(arc).astype(np.int64)
     return apart
 
 
-def _reach_m(hot: Rows, cold: Rows, lot: BookLot) -> Points:
+def _reach_m(rows: Rows, lot: BookLot) -> Points:
     own_m = DEFAULT_RADIUS_M if lot.radius_m is None else lot.radius_m
-    radius = np.where(cold["radius_m"] < 0, DEFAULT_RADIUS_M, cold["radius_m"])
-    reach: Points = np.maximum(radius, own_m) + _SPREAD_M[hot["resolution"]] + spread_m(lot.cell)
+    reach: Points = np.maximum(rows["radius_m"], own_m) + rows["spread_m"] + spread_m(lot.cell)
     return reach
 
 
-def _expiry_points(cold: Rows, lot: BookLot, now_ms: int) -> Points | int:
+def _expiry_points(rows: Rows, lot: BookLot, now_ms: int) -> Points | int:
     weight = WEIGHTS[Part.EXPIRY] * EXPIRY_HALF_S
     if lot.side == Side.OFFER:
         if lot.best_before_ms is None:
             return 0
         return weight // (EXPIRY_HALF_S + (lot.best_before_ms - now_ms) // 1000)
-    day_ms = cold["day_ms"]
-    left_s = np.maximum(day_ms - now_ms, 0) // 1000
-    gained: Points = np.where(day_ms < 0, 0, weight // (EXPIRY_HALF_S + left_s))
+    # What never spoils is so far off that nothing is left to gain.
+    gained: Points = weight // (EXPIRY_HALF_S + np.maximum(rows["day_ms"] - now_ms, 0) // 1000)
     return gained
 
 
-def _trust_points(book: Book, hot: Rows, trust: Mapping[bytes, float]) -> Points:
+def _trust_points(book: Book, rows: Rows, trust: Mapping[bytes, float]) -> Points:
     gained = []
-    for number in hot["author"].tolist():
+    for number in rows["author"].tolist():
         author = book.authors.word(number)
         assert author is not None
         share = trust_in_thousandths(trust.get(author, 0.0))
