@@ -12,79 +12,52 @@ lies apart.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from passby.geo.categories import ancestors
 from passby.geo.cells import distance_m, index_cell, spread_m, unit_vector
-from passby.geo.columns import Numbers, SlotById, Slots, SlotsByKey
+from passby.geo.columns import ID_BYTES, Numbers, SlotById, Slots, SlotsByKey
 from passby.geo.lots import BookLot, Side
 from passby.geo.rings import cover
+from passby.geo.rows import (
+    COLD,
+    CONDITION_RANK,
+    CONDITIONS,
+    CURVED,
+    HOT,
+    NEVER_MS,
+    REST,
+    SECONDS_MAX,
+    UNIT_NUMBER,
+    UNITS,
+    Rows,
+    aligned,
+)
 from passby.protocol.limits import BOOK_LOTS_MAX, COVERS_REMEMBERED, DEFAULT_RADIUS_M
-from passby.protocol.payloads import Condition, Window
+from passby.protocol.payloads import Window
 from passby.protocol.price import Price
-from passby.protocol.units import Unit
 
-UNITS: Final = tuple(Unit)
-UNIT_NUMBER: Final = {unit: number for number, unit in enumerate(UNITS)}
-CONDITIONS: Final = (None, Condition.DAMAGED, Condition.USED, Condition.REFURBISHED, Condition.NEW)
-"""From the worst to the best, after none. A request that names none takes any."""
-CONDITION_RANK: Final = {condition: rank for rank, condition in enumerate(CONDITIONS)}
-WORST: Final = CONDITION_RANK[Condition.DAMAGED]
-"""What is to be expected of an offer that names none."""
-CURVED: Final = 1
-"""Flag of a hot row whose price has knots."""
-SECONDS_MAX: Final = 2**32 - 1
-"""Hot times are seconds in 32 bits; this stands for never and for anything after 2106."""
 EVERYTHING: Final = ""
 """The label that every lot has."""
-NEVER_MS: Final = 2**62
 _GTIN: Final = "gtin:"
 _FREE: Final = 0
 """The category of a slot that holds no lot."""
 
-Rows = NDArray[np.void]
-HOT: Final = np.dtype(
-    {
-        "names": ["x", "y", "z", "radius_m", "spread_m", "price", "last_s", "unit", "flags"],
-        "formats": [*["f4"] * 6, "u4", "u1", "u1"],
-        # Half a cache line: what a question costs is mostly waiting for memory.
-        "itemsize": 32,
-    }
-)
-"""Place on the unit sphere; how far its author goes, its cell's spread apart; minor units for one
-base unit, without knots; the last second in which anything can come of it."""
-_COLD: Final = np.dtype(
-    {
-        "names": [
-            "at_ms", "until_ms", "remaining", "minimum", "step", "minor", "per_amount",
-            "from_ms", "last_ms", "day_ms",
-            "x", "y", "z",
-            "author", "radius_m", "spread_m", "margin_s",
-            "currency", "condition",
-        ],
-        "formats": [*["i8"] * 10, *["f8"] * 3, *["i4"] * 4, "u2", "u1"],
-        "itemsize": 128,
-    }
-)  # fmt: skip
-"""`last_ms`: until when it can be handed over, before `day_ms`: best before; of a request, needed
-until. NEVER_MS stands for no such day. Two cache lines."""
-_REST: Final = np.dtype(
-    [
-        ("cell", np.uint64),
-        ("window_until_ms", np.int64),
-        ("gtin", np.int64),
-        ("category", np.uint32),
-        ("brand", np.uint32),
-        ("radius_m", np.int32),  # -1: none is named
-    ]
-)
-_CACHE_LINE: Final = 64
+_KINDS: Final[dict[str, np.dtype[np.void]]] = {"_hot": HOT, "_cold": COLD, "_rest": REST}
+_FORM: Final = repr((1, HOT, COLD, REST)).encode()
+"""What a packed book is made of: one of another release is not to be read."""
+_BUCKETS: Final = ("bucket_keys", "bucket_sizes", "bucket_slots")
+_DUE: Final = ("due_hours", "due_sizes", "due_slots")
+_Words = tuple[list[str | None], list[int], list[int]]
+_Keys = tuple[list[bytes | None], list[int], list[int]]
+_Plain = tuple[tuple[_Keys, _Words, _Words, _Words, _Words], list[int], dict[int, Price], list[int]]
 
 
 class _Tier(NamedTuple):
@@ -129,9 +102,9 @@ class Book:
         self._categories: Numbers[str] = Numbers()
         self._labels: Numbers[str] = Numbers()
         self._ids = SlotById()
-        self._hot: Rows = _aligned(64, HOT)
-        self._cold: Rows = _aligned(64, _COLD)
-        self._rest: Rows = np.zeros(64, _REST)
+        self._hot: Rows = aligned(64, HOT)
+        self._cold: Rows = aligned(64, COLD)
+        self._rest: Rows = np.zeros(64, REST)
         self._free: list[int] = []
         self._high = 0
         self._buckets = SlotsByKey()
@@ -220,6 +193,57 @@ class Book:
                 break
             heapq.heappop(self._hours)
         return gone
+
+    # --- putting away -------------------------------------------------------------------
+
+    def packed(self) -> dict[str, NDArray[Any]]:
+        """Return all there is to the book as arrays, which `unpack` makes the same book of."""
+        words = [numbers.packed() for numbers in self._numberings()]
+        plain = msgspec.msgpack.encode([words, self._in_tier, self._curves, self._free])
+        buckets, due = self._buckets.packed(), self._due.packed()
+        return {
+            "form": np.frombuffer(_FORM, np.uint8),
+            "hot": self._hot[: self._high].view(np.uint8),
+            "cold": self._cold[: self._high].view(np.uint8),
+            "rest": self._rest[: self._high].view(np.uint8),
+            "ids": np.frombuffer(bytes(self._ids.ids), np.uint8)[: self._high * ID_BYTES],
+            "plain": np.frombuffer(plain, np.uint8),
+            **dict(zip(_BUCKETS, buckets, strict=True)),
+            **dict(zip(_DUE, due, strict=True)),
+        }
+
+    @classmethod
+    def unpack(cls, side: Side, parts: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the book that was `packed`.
+
+        Raises:
+            ValueError: these are no such parts, or those of another release.
+        """
+        if parts["form"].tobytes() != _FORM:
+            raise ValueError("another form")
+        book = cls(side)
+        for name, kind in _KINDS.items():
+            rows = parts[name[1:]].view(kind)
+            room = aligned(max(64, 1 << (len(rows) - 1).bit_length()), kind)
+            room[: len(rows)] = rows
+            setattr(book, name, room)
+            book._high = len(rows)
+        words, book._in_tier, curves, book._free = msgspec.msgpack.decode(
+            parts["plain"].tobytes(), type=_Plain
+        )
+        book._curves = curves
+        book.authors.unpack(*words[0])
+        for numbers, said in zip(book._numberings()[1:], words[1:], strict=True):
+            numbers.unpack(*said)
+        held = np.flatnonzero(book._rest["category"][: book._high] != _FREE)
+        book._ids.unpack(parts["ids"].tobytes(), held.tolist())
+        book._buckets.unpack(*(parts[name] for name in _BUCKETS))
+        book._due.unpack(*(parts[name] for name in _DUE))
+        book._hours = sorted(parts[_DUE[0]].tolist())
+        return book
+
+    def _numberings(self) -> list[Numbers[Any]]:
+        return [self.authors, self.brands, self.currencies, self._categories, self._labels]
 
     # --- asking -------------------------------------------------------------------------
 
@@ -325,8 +349,8 @@ class Book:
 
     def _grow(self) -> None:
         size = len(self._hot)
-        for name, kind in (("_hot", HOT), ("_cold", _COLD), ("_rest", _REST)):
-            rows = _aligned(2 * size, kind)
+        for name, kind in _KINDS.items():
+            rows = aligned(2 * size, kind)
             rows[:size] = getattr(self, name)
             setattr(self, name, rows)
 
@@ -473,13 +497,6 @@ def _compact(cell: int, resolution: int) -> int:
 
 def _key(label: int, tier: int, compact: int) -> int:
     return (label << _TIER_BITS | tier) << _CELL_BITS | compact
-
-
-def _aligned(size: int, kind: np.dtype[np.void]) -> Rows:
-    """Return empty rows that begin with a cache line, so that none lies in one more than need be."""
-    room = np.zeros(size * kind.itemsize + _CACHE_LINE, np.uint8)
-    skip = -room.ctypes.data % _CACHE_LINE
-    return room[skip : skip + size * kind.itemsize].view(kind)
 
 
 def _seconds(at_ms: int) -> int:

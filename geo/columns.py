@@ -7,8 +7,8 @@ in 400 MiB, and each gives back what it no longer needs.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Hashable, Iterable
-from typing import Final, Generic, TypeVar
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,15 @@ class Numbers(Generic[W]):
         self._held[number] += 1
         return number
 
+    def packed(self) -> list[Any]:
+        """Return all there is to it, in plain values; see `unpack`."""
+        return [self._word, self._held, self._free]
+
+    def unpack(self, word: list[W | None], held: list[int], free: list[int]) -> None:
+        """Become what was `packed`."""
+        self._word, self._held, self._free = word, held, free
+        self._number = {said: at for at, said in enumerate(word) if said is not None}
+
     def let_go(self, number: int) -> None:
         """Hold the word of `number` once less; the last one frees the number."""
         if number == 0:
@@ -100,12 +109,22 @@ class SlotById:
         at = self._seek(lot_id)
         return -1 if at < 0 else self._table[at]
 
+    @property
+    def ids(self) -> bytearray:
+        """The ids by slot, one behind the other; where nothing is, what was there last."""
+        return self._ids
+
+    def unpack(self, ids: bytes, slots: Sequence[int]) -> None:
+        """Become what holds `ids` at `slots` and nothing else."""
+        self._ids, self._live = bytearray(ids), len(slots)
+        self._rehash(slots)
+
     def put(self, lot_id: bytes, slot: int) -> None:
         """Remember that `lot_id`, which is not here yet, is at `slot`."""
         assert len(lot_id) == ID_BYTES
         # At most two thirds full, the graves counted, or probing grows long.
         if 3 * (self._used + 1) > 2 * len(self._table):
-            self._rehash()
+            self._rehash([slot for slot in self._table if slot >= 0])
         lack = (slot + 1) * ID_BYTES - len(self._ids)
         if lack > 0:
             self._ids.extend(bytes(lack))
@@ -138,8 +157,7 @@ class SlotById:
             self._used += 1
         table[at] = slot
 
-    def _rehash(self) -> None:
-        slots = [slot for slot in self._table if slot >= 0]
+    def _rehash(self, slots: Sequence[int]) -> None:
         size = len(self._table)
         while 2 * len(slots) + 2 > size:
             size *= 2
@@ -185,6 +203,29 @@ class SlotsByKey:
             bucket[at] = last
         if len(bucket) == 1:
             self._buckets[key] = bucket[0]
+
+    def packed(self) -> tuple[NDArray[np.int64], NDArray[np.int64], Slots]:
+        """Return keys, sizes of their buckets, and the slots in them, one after the other."""
+        sizes = [1 if isinstance(b, int) else len(b) for b in self._buckets.values()]
+        slots = array("I")
+        for bucket in self._buckets.values():
+            if isinstance(bucket, int):
+                slots.append(bucket)
+            else:
+                slots.extend(bucket)
+        keys = np.fromiter(self._buckets, np.int64, len(sizes))
+        return keys, np.array(sizes, np.int64), np.frombuffer(slots.tobytes(), np.uint32)
+
+    def unpack(self, keys: NDArray[np.int64], sizes: NDArray[np.int64], slots: Slots) -> None:
+        """Become what was `packed`."""
+        if int(sizes.sum()) != len(slots) or len(keys) != len(sizes):
+            raise ValueError("buckets that do not add up")
+        whole, start = slots.tobytes(), 0
+        self._buckets = {}
+        for key, size in zip(keys.tolist(), sizes.tolist(), strict=True):
+            bucket = array("I", whole[4 * start : 4 * (start + size)])
+            self._buckets[key] = bucket[0] if size == 1 else bucket
+            start += size
 
     def gather(self, keys: Iterable[int]) -> Slots:
         """Return the slots in the buckets of `keys`, in one new array."""

@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from passby.geo.book import CONDITION_RANK, WORST, Book, gtin_label, subtree_label
+from passby.geo.book import Book, gtin_label, subtree_label
 from passby.geo.categories import ancestors, takes_in
 from passby.geo.cells import distance_m, spread_m
 from passby.geo.lots import BookLot, Side
 from passby.geo.rank import REFUSED, UNKNOWN, points
+from passby.geo.rows import CONDITION_RANK, WORST
 from passby.geo.score import Features, Reason, explain, score, trust_in_thousandths
 from passby.geo.sieve import sieve
 from passby.protocol.limits import DEFAULT_RADIUS_M, MATCHES_MAX

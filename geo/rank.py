@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from passby.geo.book import CONDITION_RANK, NEVER_MS, WORST, Book, Rows
+from passby.geo.book import Book
 from passby.geo.cells import EARTH_RADIUS_M, spread_m, unit_vector
 from passby.geo.columns import Slots
 from passby.geo.lots import BookLot, Side
+from passby.geo.rows import CONDITION_RANK, NEVER_MS, WORST, Rows
 from passby.geo.score import (
     DISTANCE_HALF_M,
     EXPIRY_HALF_S,
@@ -139,8 +140,10 @@ def _totals(
     """Return ceil(amount x minor / per), and which are too large for that, if any.
 
     Args:
-        amount: of each; most: the largest of them.
-        minor, per: of each, or of all.
+        amount: of each.
+        most: the largest of them.
+        minor: of each, or of all.
+        per: of each, or of all.
     """
     dearest = minor if isinstance(minor, int) else int(minor.max(initial=0))
     odd: Mask | None = None

@@ -12,10 +12,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from passby.geo.book import SECONDS_MAX, UNIT_NUMBER, Book, Rows
+from passby.geo.book import Book
 from passby.geo.cells import EARTH_RADIUS_M, spread_m, unit_vector
 from passby.geo.columns import Slots
 from passby.geo.lots import BookLot, Side
+from passby.geo.rows import SECONDS_MAX, UNIT_NUMBER, Rows
 from passby.protocol.limits import DEFAULT_RADIUS_M
 
 _PLACE_SLACK_M: Final = 4.0

@@ -102,6 +102,7 @@ class Chains:
         self._on_frozen: list[Callable[[bytes], None]] = []
         self._on_forgotten: list[Callable[[Forgotten], None]] = []
         self._on_erased: list[Callable[[Entry], None]] = []
+        self._untold = 0
         self._before_appending: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -240,7 +241,9 @@ class Chains:
         digest = intake.outcome()
         for author, seq in digest.proven:
             self._freeze(author, seq)
-        if intake.places is None:
+        if intake.places is not None:
+            self._untold += 1
+        else:
             self._tell([record for record in intake.fresh if self._tells(record)])
         # Heads of what was held as well: a crash may have come between commit and telling.
         self._move_heads(digest.heads)
@@ -256,6 +259,12 @@ class Chains:
                     await see_to(intake.places)
                 except Exception:  # logged whole
                     log.exception("a bug in whoever hears of bulk")
+            self._untold -= 1
+
+    @property
+    def has_told_all(self) -> bool:
+        """Whether all who live by the records know of each; a stop may come in between."""
+        return self._untold == 0
 
     def _tells(self, record: Record) -> bool:
         """Tell whether a record that is new here is news: a payload may have been erased."""

@@ -20,6 +20,7 @@ import trio
 
 from passby.geo.cells import parse_cell, topic_cell
 from passby.ledger.schema import LedgerDamagedError
+from passby.node import shelf
 from passby.node.api.app import make_app
 from passby.node.api.service import Service
 from passby.node.api.serving import serve_on
@@ -100,6 +101,8 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
     policy()
     network = Libp2pNetwork(home.transport_seed, list(listen or config.listen))
     stop = trio.Event()
+    # Before the ledger is opened, which may write.
+    seal = shelf.seal(home.database_path)
     async with (
         open_storage(home.database_path, key.public) as storage,
         _witness_guard(home, storage) as guard,
@@ -136,6 +139,10 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
         )
         participant.rules.all()  # what is wrong in them is said now
         participant.witnessing.is_on = config.witness
+        market, heads = participant.market, participant.chains.heads
+        books = shelf.take_out(home.books_path, seal, heads)
+        if books is not None:
+            market.adopt(*books)
         rides = Rides(home.rides_path, participant.market, key.public, machine_clock)
         rides.on_stop(participant.tell_of_stop)
         rides.on_topics(participant.interest.travel)
@@ -162,6 +169,13 @@ async def _serve(home: Home, join: tuple[str, ...], listen: tuple[str, ...]) -> 
             )
             log.info("stopping")
             nursery.cancel_scope.cancel()
+    if market.is_whole:
+        shelf.put_away(
+            home.books_path,
+            shelf.seal(home.database_path),
+            heads,
+            (market.offers, market.requests),
+        )
 
 
 @asynccontextmanager

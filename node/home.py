@@ -267,6 +267,11 @@ class Home:
         return self.path / "garage.json"
 
     @property
+    def books_path(self) -> Path:
+        """Where the books lie between a stop and the next start."""
+        return self.path / "books.npz"
+
+    @property
     def rides_path(self) -> Path:
         """The own ways of the next hours."""
         return self.path / "rides.json"

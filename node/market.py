@@ -64,6 +64,7 @@ class Market:
         self._stale_requests: dict[tuple[bytes, int], None] = {}
         self._stale = trio.Event()
         self._fewer_stale = trio.Event()
+        self._loaded = False
         self._on_lot: list[Callable[[BookLot], None]] = []
         chains.on_records(self._heard)
         chains.on_bulk(self._see_to_bulk)
@@ -80,12 +81,23 @@ class Market:
         """Fill the books from the ledger, then let go of what expires, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_bulk)
-            await self._load()
+            if not self._loaded:
+                await self._load()
             while True:
                 now_ms = self._clock()
                 self.offers.expire(now_ms)
                 self.requests.expire(now_ms)
                 await trio.sleep(EXPIRE_EVERY_S)
+
+    def adopt(self, offers: Book, requests: Book) -> None:
+        """Begin with books that were in step with the ledger as it is, instead of reading it."""
+        self.offers, self.requests, self._loaded = offers, requests, True
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the books are in step with the ledger, up to what its records say."""
+        stale = self._stale_lots or self._stale_requests
+        return self._loaded and not stale and self._chains.has_told_all
 
     async def _load(self) -> None:
         reader, now_ms = self._chains.reader, self._clock()
@@ -99,6 +111,7 @@ class Market:
                 self._insert_request(request)
             if count % LOAD_SLICE == 0:
                 await trio.lowlevel.checkpoint()
+        self._loaded = True
 
     # --- keeping up --------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from passby.node.bench import book, passing, welfare
+from passby.node.bench import book, passing, restart, welfare
 
 
 def run(progress: Callable[[str], None], data: Path) -> dict[str, Any]:
@@ -22,6 +22,8 @@ def run(progress: Callable[[str], None], data: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     progress("a million open lots")
     figures |= book.figures()
+    progress("a restart with a million lots, and wishes to a node")
+    figures |= restart.figures(data)
     progress("meetings along real trips")
     figures["passing_by"] = passing.figures(data)
     progress("who gets what in a town of two hundred")

@@ -9,6 +9,7 @@ import click
 
 from passby.node.cli import show
 from passby.node.cli.frame import F, Session, clean, command
+from passby.node.cli.market import match_lines
 from passby.node.cli.typed import (
     amount_option,
     in_unit,
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from passby.node.quantities import Amount
 
+SHOWN_AT_ONCE = 3
+"""Matches that a request shows as it is entered; `passby matches` shows the rest."""
 NAME_MAX = 120
 """Characters; as protocol/payloads.py has it, which takes too long to import here."""
 CONDITIONS = ("new", "used", "refurbished", "damaged")
@@ -163,7 +166,11 @@ def _post(session: Session, side: str, price: str, given: dict[str, Any]) -> Non
     if "error" in result:
         fault = result["error"]
         raise RefusedError(fault["message"], fault.get("hint") or "")
-    session.out({**result, "lot": lot}, lambda: _posted(session, lot, result))
+    answer = {**result, "lot": lot}
+    if side == "request":
+        found = session.get("/v1/matches", lot=result["id"], limit=SHOWN_AT_ONCE)["matches"]
+        answer["matches"] = found
+    session.out(answer, lambda: _posted(session, lot, answer))
 
 
 def lot_of(session: Session, side: str, price: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -299,6 +306,7 @@ def _posted(session: Session, lot: dict[str, Any], result: dict[str, Any]) -> li
     if "until_ms" in lot:
         line += f", ends {show.until(lot['until_ms'])}"
     window = lot.get("window")
+    matches = result.get("matches", [])
     return [
         line + ".",
         *show.facts(
@@ -316,6 +324,7 @@ def _posted(session: Session, lot: dict[str, Any], result: dict[str, Any]) -> li
                 ("what fits", session.line(f"matches {identity}")),
             ]
         ),
+        *(shown for match in matches for shown in match_lines(session, match)),
     ]
 
 

@@ -110,7 +110,7 @@ def matches_command(session: Session, *, lot: str | None, limit: int) -> None:
             return found + [line for wish in wishes for line in wish_lines(session, wish)]
         if not answer["matches"]:
             return [f"Nothing fits yet. See all there is: {session.line('book')}"]
-        return [line for match in answer["matches"] for line in _match_lines(session, match)]
+        return [line for match in answer["matches"] for line in match_lines(session, match)]
 
     session.out(answer, lines)
 
@@ -128,7 +128,8 @@ def _swap_lines(session: Session, swap: dict[str, Any]) -> list[str]:
     ]
 
 
-def _match_lines(session: Session, match: dict[str, Any]) -> list[str]:
+def match_lines(session: Session, match: dict[str, Any]) -> list[str]:
+    """Return a match as it is shown: what, for how much, why, and how to take it."""
     offer, request = match["offer"], match["request"]
     taken = show.amount(match["amount"], offer["unit"])
     title = click.style(clean(offer["name"] or "?"), bold=True)

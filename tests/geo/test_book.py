@@ -93,6 +93,10 @@ class BookAgainstDict(RuleBasedStateMachine):
         lot_id = hash_of(f"{self.side}{number}")
         assert self.book.remove(lot_id) == (self.model.pop(lot_id, None) is not None)
 
+    @rule()
+    def put_away_and_take_out(self) -> None:
+        self.book = Book.unpack(self.side, self.book.packed())
+
     @rule(now_ms=times)
     def expire(self, now_ms: int) -> None:
         due = {lot_id for lot_id, lot in self.model.items() if lot.until_ms < now_ms}
