@@ -2,8 +2,9 @@
 
 A city of LOTS / DENSITY_KM2 square kilometres with as many open offers, in CATEGORIES categories
 of which the first is the commonest. A wish is answered with the ids of the twenty best by all
-hard rules and the ranking, in process; of ROUNDS rounds the quietest counts. The reference, in the same run, is one pass of numpy over
-one column of all lots. `growth` is the median's ratio to that of a city of a tenth of the lots.
+hard rules and the ranking, in process; of ROUNDS rounds the quietest counts. The reference, in the
+same run, is one pass of numpy over one column of all lots. `growth` is the median's ratio to that
+of a city of a tenth of the lots.
 """
 
 from __future__ import annotations
