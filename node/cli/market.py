@@ -105,7 +105,7 @@ def matches_command(session: Session, *, lot: str | None, limit: int) -> None:
         if wishes or swaps:
             from passby.node.cli.wants import wish_lines
 
-            found = [line for match in answer["matches"] for line in _match_lines(session, match)]
+            found = [line for match in answer["matches"] for line in match_lines(session, match)]
             found += [line for swap in swaps for line in _swap_lines(session, swap)]
             return found + [line for wish in wishes for line in wish_lines(session, wish)]
         if not answer["matches"]:
