@@ -161,10 +161,14 @@ class SlotById:
         size = len(self._table)
         while 2 * len(slots) + 2 > size:
             size *= 2
-        self._table = array("i", [self._EMPTY]) * size
-        self._used = 0
+        table = array("i", [self._EMPTY]) * size
+        mask, ids = size - 1, bytes(self._ids)
         for slot in slots:
-            self._place(self.id_of(slot), slot)
+            at = hash(ids[slot * ID_BYTES : (slot + 1) * ID_BYTES]) & mask
+            while table[at] != self._EMPTY:
+                at = (at + 1) & mask
+            table[at] = slot
+        self._table, self._used = table, len(slots)
 
 
 class SlotsByKey:

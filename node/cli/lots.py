@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from passby.node.cli import show
+from passby.node.cli.fitting import match_lines
 from passby.node.cli.frame import F, Session, clean, command
-from passby.node.cli.market import match_lines
 from passby.node.cli.typed import (
     amount_option,
     in_unit,
