@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import starmap
 from pathlib import Path
 from typing import Any, Final, Self
@@ -14,6 +14,7 @@ from passby.ledger.proof_bytes import unpack_evidence
 from passby.ledger.schema import GARBLED, LACKING, SEQ_BITS, SEQ_MASK, damaged
 from passby.ledger.standing import Device, Roots, certificate_of, devices_of
 from passby.ledger.store import (
+    HELD_ASKED_MAX,
     AmbiguousError,
     Counts,
     Derived,
@@ -128,6 +129,14 @@ class SqliteReader(CheckpointReader):
             if record.entry.id == entry_id:
                 return record
         return None
+
+    def may_hold(self, ids: Sequence[bytes]) -> set[bytes]:
+        """As `Reader.may_hold`."""
+        marks = ", ".join("?" * HELD_ASKED_MAX)
+        asked = [*map(id8, ids), *[None] * (HELD_ASKED_MAX - len(ids))]
+        found = self._all(f"SELECT id8 FROM entries WHERE id8 IN ({marks})", asked)  # noqa: S608  # marks
+        held = {row[0] for row in found}
+        return {entry_id for entry_id in ids if id8(entry_id) in held}
 
     def find(self, prefix: str) -> Record | None:
         """As `Reader.find`."""

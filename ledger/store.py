@@ -38,6 +38,8 @@ UNTIL_MAX: Final = 2**63 - 1
 """The last day of an offer as a store keeps it; SQLite's largest integer."""
 ABANDONED: Final = "of a branch that a heal gave up"
 """Why entries were set aside, to whoever looks into the quarantine."""
+HELD_ASKED_MAX: Final = 256
+"""Ids in one question of what is held: one query, of one size."""
 PREFIX_MIN: Final = 4
 """Hex digits of a shortened id: fewer would be ambiguous in any real ledger."""
 
@@ -134,6 +136,13 @@ class Reader(Protocol):
 
     def record(self, entry_id: bytes) -> Record | None:
         """Return the record with this id."""
+
+    def may_hold(self, ids: Sequence[bytes]) -> set[bytes]:
+        """Return those of `ids` that may be held, at most HELD_ASKED_MAX of them asked at once.
+
+        None that is held is missing; one that is not may be among them, where the first bytes
+        of another's id are the same.
+        """
 
     def find(self, prefix: str) -> Record | None:
         """Return the only record whose id, in hex, begins with `prefix`.

@@ -376,6 +376,10 @@ class MemoryStore:
         place = self._by_id.get(entry_id)
         return self.record_at(*place) if place is not None else None
 
+    def may_hold(self, ids: Sequence[bytes]) -> set[bytes]:
+        """As `Reader.may_hold`."""
+        return {entry_id for entry_id in ids if entry_id in self._by_id}
+
     def find(self, prefix: str) -> Record | None:
         """As `Reader.find`."""
         prefix_bytes(prefix)

@@ -17,6 +17,7 @@ import trio
 
 from passby.ledger.draft import Change, Draft, Reserve, Resolve
 from passby.ledger.frames import Places
+from passby.ledger.store import HELD_ASKED_MAX
 from passby.node.agreement import binds_too_long, check_stranger, check_terms, in_time
 from passby.node.chains import Chains
 from passby.node.clock import Clock
@@ -483,12 +484,17 @@ class Desk:
 
     async def _see_to_bulk(self, places: Places) -> None:
         """Look at each trade that much at once spoke of."""
-        for count, trade_id in enumerate(places.trades):
-            if trade_id in self._open or self._concerns_me(trade_id):
-                self._watch(trade_id, answered=self._has_written(self.trade(trade_id)))
-                self._bell.set()
-            if count % BULK_SLICE == 0:
-                await trio.lowlevel.checkpoint()
+        for start in range(0, len(places.trades), HELD_ASKED_MAX):
+            # Most of what strangers write is of trades whose propose is not kept here.
+            asked = places.trades[start : start + HELD_ASKED_MAX]
+            held = self._chains.reader.may_hold(asked)
+            for count, trade_id in enumerate(one for one in asked if one in held):
+                if trade_id in self._open or self._concerns_me(trade_id):
+                    self._watch(trade_id, answered=self._has_written(self.trade(trade_id)))
+                    self._bell.set()
+                if count % BULK_SLICE == 0:
+                    await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint()
 
     def _watch(self, trade_id: bytes, *, answered: bool) -> None:
         """Look after a trade. Those that only ask never drive out one that binds this device."""

@@ -12,7 +12,15 @@ from tests.ledger.authors import CELL, NOW_MS, SALT, UNTIL_MS, Author, ids, name
 
 from passby.ledger.chain import Head
 from passby.ledger.ingest import Batch, Check, Overlay, admit
-from passby.ledger.store import AmbiguousError, Derived, Footprint, Reader, Store, id8
+from passby.ledger.store import (
+    HELD_ASKED_MAX,
+    AmbiguousError,
+    Derived,
+    Footprint,
+    Reader,
+    Store,
+    id8,
+)
 from passby.ledger.store_memory import MemoryStore
 from passby.ledger.store_sqlite import SqliteReader, SqliteStore
 from passby.protocol.entry import Record
@@ -74,6 +82,17 @@ def test_an_empty_store_holds_nothing(pair: tuple[Store, Reader]) -> None:
     assert reader.trades(0) == []
     assert reader.counts().entries == 0
     assert reader.integrity() == []
+
+
+def test_of_many_ids_those_that_are_held_are_told(pair: tuple[Store, Reader]) -> None:
+    store, reader = pair
+    author = lister()
+    lot = author.offer(3)
+    take(store, author.records)
+    asked = [named(f"entry {number}") for number in range(HELD_ASKED_MAX - 1)]
+    assert reader.may_hold(asked) == set()
+    assert reader.may_hold([*asked, lot.entry.id]) == {lot.entry.id}
+    assert reader.may_hold([]) == set()
 
 
 def test_what_was_committed_is_read_back(pair: tuple[Store, Reader]) -> None:
