@@ -75,6 +75,11 @@ def test_a_log_beside_the_ledger_makes_it_void(ledger: Path, shelved: Path) -> N
     assert shelf.take_out(shelved, shelf.seal(ledger), HEADS) is None
 
 
+def test_an_empty_log_that_a_reader_left_changes_nothing(ledger: Path, shelved: Path) -> None:
+    ledger.with_name("passby.db-wal").touch()
+    assert shelf.take_out(shelved, shelf.seal(ledger), HEADS) is not None
+
+
 def test_another_head_makes_it_void(ledger: Path, shelved: Path) -> None:
     other = {
         author: msgspec.structs.replace(head, seq=head.seq + 1) for author, head in HEADS.items()
