@@ -119,7 +119,7 @@ def receipt(
         tag(
             "div",
             tag("strong", trade["state"]),
-            " This trade is settled: goods and money were both acknowledged."
+            " This trade is settled."
             if settled
             else " This is no receipt yet: the trade is not settled.",
             class_="state" if settled else "state open",
@@ -135,7 +135,7 @@ def receipt(
             "p",
             f"Made {moment(now_ms)} UTC by passby from signed entries; times are UTC and their"
             " authors' own. Whoever holds the parties' chains can check every line: ",
-            tag("code", f"passby proof trade {short}"),
+            tag("code", f"passby proof {short}"),
             class_="soft",
         ),
     )
