@@ -40,6 +40,10 @@ class Places(msgspec.Struct):
     """(author, seq) of each new request."""
     trades: list[bytes] = []
     """Ids of the proposes that new entries of a trade belong to."""
+    statements: list[bytes] = []
+    """Root statements that new entries carry, as they travel."""
+    begun: list[bytes] = []
+    """Authors whose first entry is new."""
 
 
 class Digest(msgspec.Struct):
@@ -142,6 +146,7 @@ def places_in(batch: Batch) -> Places:
     lots = dict.fromkeys(batch.lots)
     requests: list[tuple[bytes, int]] = []
     trades: dict[bytes, None] = {}
+    begun: list[bytes] = []
     for record in news_in(batch):
         entry = record.entry
         body = entry.body
@@ -153,4 +158,7 @@ def places_in(batch: Batch) -> Places:
             requests.append((body.author, body.facts[0]))
         elif body.type == EntryType.OFFER:
             lots[body.author, body.seq] = None
-    return Places(list(lots), requests, list(trades))
+        elif body.type == EntryType.GENESIS:
+            begun.append(body.author)
+    statements = [statement.raw for statement in batch.statements]
+    return Places(list(lots), requests, list(trades), statements, begun)

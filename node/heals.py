@@ -11,14 +11,18 @@ heal found forked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
+import trio
+
+from passby.ledger.frames import Places
 from passby.ledger.standing import has_say, statement_in
 from passby.node.chains import Chains
 from passby.protocol.entry import Record
 from passby.protocol.errors import RefusedError
-from passby.protocol.limits import HEALS_WAITING_MAX, STATEMENTS_TOLD_MAX
-from passby.protocol.statements import Heal, Seal, parse_statement
+from passby.protocol.limits import BULK_SLICE, HEALS_WAITING_MAX, STATEMENTS_TOLD_MAX
+from passby.protocol.statements import Heal, Seal, Statement, parse_statement
 from passby.protocol.types import EntryType
 
 _TOLD_OF_ONE = 2
@@ -39,7 +43,8 @@ class Heals:
     def __init__(self, chains: Chains, tell: Callable[[Sequence[bytes]], None]) -> None:
         self._chains = chains
         self._tell = tell
-        self._known: dict[bytes, tuple[bytes, type[Alone]]] | None = None
+        self._known: dict[bytes, None] | None = None
+        self._told: Counter[tuple[bytes, type[Alone]]] = Counter()
         chains.on_records(self._look_into)
         chains.on_bulk(self._look_into_bulk)
 
@@ -96,40 +101,69 @@ class Heals:
             )
 
     async def _take(self, statement: Alone) -> bool:
-        chains = self._chains
-        device = statement.device
-        genesis = chains.reader.record_at(device, 1)
-        if not has_say(statement, genesis, chains.reader.person_of(device)):
-            return False
-        if not self._note(statement) or not await chains.state(statement):
+        if not self._note(statement) or not await self._chains.state(statement):
             return False
         self._tell([statement.raw])
         return True
 
     def _note(self, statement: Alone) -> bool:
-        known = self._heals()
-        about = statement.device, type(statement)
-        told = sum(told == about for told in known.values())
-        if statement.raw in known or told >= _TOLD_OF_ONE:
+        """Count a statement among those known; False if it is, or nobody need be told of it."""
+        known, about = self._heals(), (statement.device, type(statement))
+        if statement.raw in known or self._told[about] >= _TOLD_OF_ONE:
             return False
-        known[statement.raw] = about
+        if not self._counts(statement):
+            return False
+        known[statement.raw] = None
+        self._told[about] += 1
         return True
 
-    def _heals(self) -> dict[bytes, tuple[bytes, type[Alone]]]:
+    def _counts(self, statement: Alone) -> bool:
+        """Tell whether its root has a say over the device, which is held.
+
+        Anybody may write anything about anybody into a chain; it must not take up the place of
+        what the device's own root says.
+        """
+        device, reader = statement.device, self._chains.reader
+        if not self._chains.head_seq(device):
+            return False
+        return has_say(statement, reader.record_at(device, 1), reader.person_of(device))
+
+    def _heals(self) -> dict[bytes, None]:
         if self._known is None:
             self._known = {}
-            for statement in self._chains.reader.statements():
-                if isinstance(statement, Alone):
-                    self._note(statement)
+            self._look_at(self._chains.reader.statements())
         return self._known
 
-    def _look_into(self, records: Sequence[Record]) -> None:
-        for record in records:
-            if record.entry.body.type == EntryType.STATEMENT:
-                statement = statement_in(record)
-                if isinstance(statement, Alone) and self._note(statement):
-                    self._tell([statement.raw])
+    def _look_at(self, statements: Iterable[Statement]) -> list[bytes]:
+        """Count what is new among statements that are kept; return it as on the wire."""
+        alone = (statement for statement in statements if isinstance(statement, Alone))
+        return [statement.raw for statement in alone if self._note(statement)]
 
-    async def _look_into_bulk(self, _places: object) -> None:
-        # Read anew when it is next asked for.
-        self._known = None
+    def _look_into(self, records: Sequence[Record]) -> None:
+        fresh: list[bytes] = []
+        for record in records:
+            match record.entry.body.type:
+                case EntryType.GENESIS:
+                    fresh += self._begun(record.entry.author)
+                case EntryType.STATEMENT:
+                    statement = statement_in(record)
+                    fresh += self._look_at([] if statement is None else [statement])
+                case _:
+                    pass
+        if fresh:
+            self._tell(fresh)
+
+    def _begun(self, author: bytes) -> list[bytes]:
+        # Before, nobody could tell whose the device was.
+        return self._look_at(self._chains.reader.statements(author))
+
+    async def _look_into_bulk(self, places: Places) -> None:
+        fresh: list[bytes] = []
+        for at, raw in enumerate(places.statements):
+            fresh += self._look_at([parse_statement(raw)])
+            if at % BULK_SLICE == 0:
+                await trio.lowlevel.checkpoint()
+        for author in places.begun:
+            fresh += self._begun(author)
+        if fresh:
+            self._tell(fresh)

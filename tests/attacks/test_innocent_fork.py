@@ -13,11 +13,13 @@ from tests.node.street import HOME, Household, Street, street
 
 from passby.geo.cells import topic_cell
 from passby.ledger.draft import Draft, compose
-from passby.ledger.ingest import Check, admit
+from passby.ledger.frames import places_in
+from passby.ledger.ingest import Appended, Batch, Check, admit
 from passby.ledger.store_memory import MemoryStore
 from passby.node.net import Stream
 from passby.node.participant import NETWORK_ID
 from passby.node.replicate import SYNC_PROTOCOL
+from passby.node.writer import Line
 from passby.protocol.entry import Record, encode_record
 from passby.protocol.errors import RefusedError
 from passby.protocol.messages import (
@@ -223,6 +225,49 @@ async def test_a_heal_by_somebody_else_frees_nobody() -> None:
         await eventually(lambda: bo.has_lot(fence))
         assert bo.participant.chains.is_frozen(anna.author)
         assert bo.participant.replication.heals.known() == []
+
+
+async def test_heals_that_others_write_take_no_place_of_the_own_persons() -> None:
+    async with street(MemoryMaker()) as lane:
+        anna, (bo, mallory), kept = await forked(lane, "bo", "mallory")
+        for seq in (2, 3):
+            forged = Heal.issue(mallory.root, anna.author, seq, kept, anna.clock())
+            await mallory.participant.say(carried(forged))
+        fence = await mallory.list(name="Fence")
+        await eventually(lambda: bo.has_lot(fence) and anna.has_lot(fence))
+        for one in (anna, bo):
+            assert one.participant.chains.reader.statements(anna.author)
+            assert one.participant.replication.heals.known() == []
+        heal = Heal.issue(anna.root, anna.author, 3, kept, anna.clock())
+        await anna.participant.replication.heals.heal(heal)
+        await eventually(lambda: not bo.participant.chains.is_frozen(anna.author))
+        assert bo.participant.replication.heals.known() == [heal.raw]
+
+
+async def test_a_heal_that_came_before_the_chain_is_told_on_once_that_begins() -> None:
+    anna = Person("anna")
+    phone, laptop = anna.device("phone"), anna.device("laptop")
+    phone.note()
+    heal = anna.heal(phone.records[1])
+    state(laptop, heal)
+    for bulk in (False, True):
+        async with street(MemoryMaker()) as lane:
+            bo = await lane.open("bo")
+            chains, heals = bo.participant.chains, bo.participant.replication.heals
+            for records in (laptop.records, phone.records):
+                assert heals.known() == []
+                if bulk:
+                    packed = b"".join(map(encode_record, records))
+                    intake = await chains.take([packed], Line())
+                    batch = Batch(
+                        appended=[Appended(record, checked=True) for record in records],
+                        statements=[heal] if records is laptop.records else [],
+                    )
+                    intake.places = places_in(batch)
+                    await chains.catch_up(intake)
+                else:
+                    await chains.admit(records, Check.EACH)
+            assert heals.known() == [heal.raw]
 
 
 async def test_a_statement_that_its_root_did_not_sign_costs_its_sender() -> None:
