@@ -7,13 +7,16 @@ not answered, nor while one names more than is held: going on would sign a secon
 number already used. Entries of the own chain that come back are checked as anybody's, and only
 this device can have signed them.
 
-Whoever names more and does not show it is a liar, and is not heeded.
+Whoever names more and does not show it is a liar, and is not heeded for OWN_HEAD_DOUBTED_S,
+though it goes and comes back.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -22,7 +25,13 @@ from passby.ledger.sync import Session
 from passby.node.chains import Chains
 from passby.node.head_guard import RestoredError
 from passby.node.net import Network, PeerId
-from passby.protocol.limits import OWN_HEAD_GIVEN_WITHIN_S, OWN_HEAD_WAIT_S, SCORE_REJECT
+from passby.protocol.limits import (
+    OWN_HEAD_CLAIMS_MAX,
+    OWN_HEAD_DOUBTED_S,
+    OWN_HEAD_GIVEN_WITHIN_S,
+    OWN_HEAD_WAIT_S,
+    SCORE_REJECT,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +43,16 @@ class OwnAsked:
         self.is_answered = False
         self.asked_from: int | None = None
         """The own seq that was asked for last, until that is over."""
-        self.claimed_at: tuple[int, float] | None = None
-        """The own head when it named more, and when that was first seen."""
-        self.has_lied = False
+
+
+@dataclass(slots=True)
+class _Claim:
+    """What a peer names and does not show: kept beyond its session, or it would begin anew."""
+
+    own_seq: int
+    """The own head when it named more."""
+    since_s: float
+    has_lied: bool = False
 
 
 class Neighbour(Protocol):
@@ -66,6 +82,7 @@ class OwnHead:
         self._network = network
         self._links = links
         self._bell = trio.Event()
+        self._claims: OrderedDict[PeerId, _Claim] = OrderedDict()
         self.is_confirmed = False
         """Whether any neighbour has been asked and answered since the start."""
         chains.before_appending(self.certain)
@@ -87,7 +104,11 @@ class OwnHead:
         own, held = link.own, self._chains.head_seq(self._chains.author)
         named = link.session.named_seq(self._chains.author)
         asked_from, own.asked_from = own.asked_from, None
-        if named > held and not own.has_lied and (asked_from is None or held >= asked_from):
+        if (
+            named > held
+            and not self.has_lied(link.peer)
+            and (asked_from is None or held >= asked_from)
+        ):
             # More is there; or somebody else's reasons ended it, and this one must say.
             self.ask(link)
             return
@@ -132,26 +153,40 @@ class OwnHead:
 
     def _claim(self, link: Neighbour, held: int) -> int:
         """Return how much of the own chain a neighbour names, 0 where it is not to be heeded."""
-        own, now_s = link.own, trio.current_time()
         named = link.session.named_seq(self._chains.author)
-        if named <= held or own.has_lied or self._is_forked():
-            own.claimed_at = None
+        if named <= held or self._is_forked():
             return 0
-        if own.claimed_at is None or own.claimed_at[0] < held:
-            own.claimed_at = held, now_s
-        elif now_s - own.claimed_at[1] > OWN_HEAD_GIVEN_WITHIN_S:
+        claim = self._claim_of(link.peer, held)
+        if trio.current_time() - claim.since_s > OWN_HEAD_GIVEN_WITHIN_S:
             self._lied(link)
-            return 0
-        return named
+        return 0 if claim.has_lied else named
+
+    def _claim_of(self, peer: PeerId, held: int) -> _Claim:
+        now_s = trio.current_time()
+        claim = self._claims.get(peer)
+        if claim is None or now_s - claim.since_s > OWN_HEAD_DOUBTED_S:
+            while len(self._claims) >= OWN_HEAD_CLAIMS_MAX:
+                self._claims.popitem(last=False)
+            claim = self._claims[peer] = _Claim(held, now_s)
+        elif claim.own_seq < held and not claim.has_lied:
+            # Some of what it named has come.
+            claim.own_seq, claim.since_s = held, now_s
+        return claim
+
+    def has_lied(self, peer: PeerId) -> bool:
+        """Tell whether the peer has named own entries that it did not show."""
+        claim = self._claims.get(peer)
+        return claim is not None and claim.has_lied
 
     def _is_forked(self) -> bool:
         # Too late; the chain is refused for that already, and nobody need be doubted.
         return self._chains.is_frozen(self._chains.author)
 
     def _lied(self, link: Neighbour) -> None:
-        if not link.own.has_lied:
+        claim = self._claim_of(link.peer, self._chains.head_seq(self._chains.author))
+        if not claim.has_lied:
             log.warning("%s names own entries that it does not show", link.peer)
-            link.own.has_lied = True
+            claim.has_lied = True
             self._network.penalise(link.peer, SCORE_REJECT)
 
     def _answered(self, link: Neighbour) -> None:

@@ -140,6 +140,10 @@ OWN_HEAD_WAIT_S: Final = 3
 """A neighbour that came just now is given so long to say whether it holds newer own entries."""
 OWN_HEAD_GIVEN_WITHIN_S: Final = 60
 """A neighbour that names newer own entries and gives none for so long has none."""
+OWN_HEAD_DOUBTED_S: Final = 3600
+"""And is not believed for so long: a liar holds up a minute of each hour, not all of it."""
+OWN_HEAD_CLAIMS_MAX: Final = 1024
+"""Peers of whom it is remembered since when they have named such, whether they come back or not."""
 REFILL_EVERY_S: Final = 1.0
 """How often what is held is made more whole, while there is news."""
 SIGNATURES_CHECKED_PER_S: Final = 256

@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 from tests.ledger.authors import CELL, NOW_MS, UNTIL_MS
 from tests.node.networks import MemoryMaker, eventually
 from tests.node.street import Household, street
+from trio.testing import MockClock
 
 from passby.ledger.draft import Draft, compose
 from passby.ledger.ingest import View
@@ -23,6 +25,7 @@ from passby.node.config import Config
 from passby.node.following import Following
 from passby.node.head_guard import RestoredError
 from passby.node.home import Home
+from passby.node.net import Network, Stream
 from passby.node.participant import NETWORK_ID, Identity
 from passby.node.replicate import SYNC_PROTOCOL
 from passby.node.sealing import Sealing
@@ -30,7 +33,7 @@ from passby.node.storage import open_storage
 from passby.protocol.entry import Record
 from passby.protocol.errors import LocalError, RefusedError, UsageError
 from passby.protocol.keys import Certificate, SigningKey, root_from_words
-from passby.protocol.limits import POLICY_MAX
+from passby.protocol.limits import OWN_HEAD_GIVEN_WITHIN_S, POLICY_MAX
 from passby.protocol.messages import End, Head, Heads, Hello, encode_message
 from passby.protocol.payloads import Note, encode_payload
 from passby.protocol.sealed import BoxKey
@@ -328,10 +331,67 @@ async def test_nothing_is_appended_while_a_neighbour_names_newer_own_entries(
             assert seq(anna) == 3
             # It has none of them, whatever it is asked for.
             await stream.send_all(encode_message(End(anna.author, 4)) * 2)
-            await eventually(lambda: link.own.has_lied)
+            await eventually(lambda: own_head.has_lied(by_hand.peer_id))
             assert anna.network.peers()[by_hand.peer_id].score < 0
             await anna.list(name="What a liar says holds nobody up")
             await stream.reset()
+
+
+class Namer:
+    """A neighbour that names nine entries of Anna's in each session, and shows none."""
+
+    def __init__(self, anna: Household, network: Network) -> None:
+        self._anna = anna
+        self._network = network
+
+    async def name(self, *frames: bytes) -> Stream:
+        """Begin a session in the place of the one before, once that is over."""
+        anna, peer = self._anna, self._network.peer_id
+        links = anna.participant.replication._links
+        await eventually(lambda: peer not in links)
+        stream = await self._network.open_stream(anna.network.peer_id, SYNC_PROTOCOL)
+        head = encode_message(Heads((Head(anna.author, 9, b"12345678"),)))
+        await stream.send_all(encode_message(Hello(NETWORK_ID)) + head + b"".join(frames))
+        await eventually(lambda: peer in links and links[peer].session.named_seq(anna.author) == 9)
+        return stream
+
+
+async def test_a_liar_that_comes_back_in_a_new_session_holds_up_nothing_again() -> None:
+    async with street(MemoryMaker()) as lane:
+        anna = await lane.open("anna")
+        by_hand = lane.maker.node("a neighbour by hand")
+        async with by_hand.run():
+            await by_hand.connect(anna.address)
+            namer, own_head = Namer(anna, by_hand), anna.participant.replication.own_head
+            stream = await namer.name(encode_message(End(anna.author, 2)))
+            await eventually(lambda: own_head.has_lied(by_hand.peer_id))
+            await anna.list(name="One lie")
+            for _ in range(3):
+                await stream.reset()
+                stream = await namer.name()
+                await anna.list(name="The same lie")
+            await stream.reset()
+
+
+async def test_a_neighbour_that_comes_and_goes_wins_no_time_for_what_it_names(
+    autojump_clock: MockClock,
+) -> None:
+    async with street(MemoryMaker()) as lane:
+        anna = await lane.open("anna")
+        by_hand = lane.maker.node("a neighbour by hand")
+        async with by_hand.run():
+            await by_hand.connect(anna.address)
+            namer, begun_s = Namer(anna, by_hand), trio.current_time()
+            listed = False
+            while not listed:
+                assert trio.current_time() - begun_s < 2 * OWN_HEAD_GIVEN_WITHIN_S
+                stream = await namer.name()
+                with suppress(RestoredError):
+                    await anna.list(name="Held up")
+                    listed = True
+                await trio.sleep(OWN_HEAD_GIVEN_WITHIN_S / 4)
+                await stream.reset()
+            assert trio.current_time() - begun_s > OWN_HEAD_GIVEN_WITHIN_S
 
 
 async def test_who_knows_nobody_goes_on_and_says_that_nobody_was_asked(tmp_path: Path) -> None:
