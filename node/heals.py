@@ -20,7 +20,7 @@ from passby.ledger.frames import Places
 from passby.ledger.standing import has_say, statement_in
 from passby.node.chains import Chains
 from passby.protocol.entry import Record
-from passby.protocol.errors import RefusedError
+from passby.protocol.errors import LocalError, RefusedError
 from passby.protocol.limits import BULK_SLICE, HEALS_WAITING_MAX, STATEMENTS_TOLD_MAX
 from passby.protocol.statements import Heal, Seal, Statement, parse_statement
 from passby.protocol.types import EntryType
@@ -84,8 +84,8 @@ class Heals:
             statement = parse_statement(raw)
             assert isinstance(statement, Alone), "nothing else waits"
             if isinstance(statement, Seal) or self._chains.is_frozen(statement.device):
-                del waiting[raw]
                 await self._take(statement)
+                del waiting[raw]
 
     async def heal(self, statement: Heal) -> None:
         """Keep a heal of this person's, and tell every neighbour.
@@ -101,10 +101,16 @@ class Heals:
             )
 
     async def _take(self, statement: Alone) -> bool:
-        if not self._note(statement) or not await self._chains.state(statement):
+        if not self._note(statement):
             return False
-        self._tell([statement.raw])
-        return True
+        try:
+            added = await self._chains.state(statement)
+        except LocalError:
+            self._known = None
+            raise
+        if added:
+            self._tell([statement.raw])
+        return added
 
     def _note(self, statement: Alone) -> bool:
         """Count a statement among those known; False if it is, or nobody need be told of it."""
@@ -131,6 +137,7 @@ class Heals:
     def _heals(self) -> dict[bytes, None]:
         if self._known is None:
             self._known = {}
+            self._told.clear()
             self._look_at(self._chains.reader.statements())
         return self._known
 

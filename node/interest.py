@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 
-from passby.node.chains import Chains
+from passby.node.chains import Chains, Forgotten
 from passby.node.circle import Circle
 from passby.node.following import Following
 from passby.node.net import PeerId
@@ -64,6 +64,7 @@ class Interest:
         self._scope = self._make_scope()
         self._read_spoken()
         chains.on_heads(self._moved)
+        chains.on_forgotten(self._forgotten)
         following.on_changed(self._follow)
         circle.on_changed(lambda _authors: self._renew())
         self._follow()
@@ -155,6 +156,11 @@ class Interest:
     def _moved(self, _authors: Iterable[bytes]) -> None:
         # Others are told when all know of the heads: see `tell_grown`.
         self._grown |= self._read_spoken()
+
+    def _forgotten(self, gone: Forgotten) -> None:
+        for author in gone.authors:
+            self._spoken.pop(author, None)
+            self._grown.pop(author, None)
 
     def tell_grown(self, authors: Iterable[bytes]) -> None:
         """Tell of whom more is wanted now, and of whom others may want more than before.

@@ -273,7 +273,11 @@ class Replication:
             for author in list(self._healed):
                 self._fetch_healed(author)
             for link in list(self._links.values()):
-                await self.heals.look_again(link.heals_waiting)
+                try:
+                    await self.heals.look_again(link.heals_waiting)
+                except LocalError as error:
+                    # The disk. What waits is looked at again with the next round.
+                    log.warning("a statement about a device is not kept: %s", error)
 
     def _look_after(self, author: bytes, now_s: float) -> None:
         behind = self._behind[author]

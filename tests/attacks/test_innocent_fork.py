@@ -21,7 +21,7 @@ from passby.node.participant import NETWORK_ID
 from passby.node.replicate import SYNC_PROTOCOL
 from passby.node.writer import Line
 from passby.protocol.entry import Record, encode_record
-from passby.protocol.errors import RefusedError
+from passby.protocol.errors import LocalError, RefusedError
 from passby.protocol.messages import (
     End,
     FrameReader,
@@ -37,7 +37,7 @@ from passby.protocol.messages import (
     frame,
 )
 from passby.protocol.payloads import Stated, encode_payload
-from passby.protocol.statements import Heal
+from passby.protocol.statements import Heal, Statement
 from passby.protocol.types import EntryType
 
 
@@ -300,6 +300,34 @@ async def test_a_heal_heard_before_the_chain_is_held_counts_once_it_is_found_for
         await heals.look_again(waiting)
         assert not waiting
         assert not cleo.participant.chains.is_frozen(anna.author)
+
+
+async def test_a_full_disk_does_not_end_who_has_a_seal_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    anna = Person("anna")
+    phone = anna.device("phone")
+    seal = anna.seal(phone.note())
+    async with street(MemoryMaker()) as lane:
+        bo, cleo = await lane.settle("bo", "cleo")
+        chains, replication = bo.participant.chains, bo.participant.replication
+        await eventually(lambda: cleo.network.peer_id in replication._links)
+        waiting = replication._links[cleo.network.peer_id].heals_waiting
+        await replication.heals.heard([seal.raw], waiting)
+        tried = trio.Event()
+
+        def full(_statement: Statement) -> bool:
+            tried.set()
+            raise LocalError("The disk is full.")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(bo.store, "add_statement", full)
+            await chains.admit(phone.records, Check.EACH)
+            with trio.fail_after(60):
+                await tried.wait()
+        await eventually(lambda: phone.public in chains.sealed)
+        assert not waiting
+        assert replication.heals.known() == [seal.raw]
 
 
 async def test_a_forked_chain_that_was_cut_comes_again_up_to_where_it_forked() -> None:

@@ -201,3 +201,19 @@ def test_whom_one_follows_comes_back_with_a_backup(tmp_path: Path) -> None:
     assert backup.followed == (followed,)
     again, _ = backup.restore(tmp_path / "again", root, 4)
     assert Following(again.followed_path).authors() == (followed,)
+
+
+async def test_of_a_chain_that_was_let_go_of_nothing_is_remembered() -> None:
+    async with street(MemoryMaker()) as lane:
+        anna, bo = await lane.settle("anna", "bo")
+        lot = await anna.list()
+        await eventually(lambda: bo.has_lot(lot))
+        interest = bo.participant.interest
+        assert set(interest.spoken(anna.author)) == {topic_cell(HOME)}
+        await anna.stop()
+        await bo.participant.chains.forget([anna.author])
+        assert not interest.spoken(anna.author)
+        await anna.start()
+        await anna.join(bo)
+        await eventually(lambda: bo.has_lot(lot))
+        assert set(interest.spoken(anna.author)) == {topic_cell(HOME)}
