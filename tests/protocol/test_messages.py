@@ -141,7 +141,7 @@ def test_records_beyond_what_a_frame_may_bring_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [0, 11, 64, 255, Kind.CHECKPOINT],
+    [0, 12, 64, 255, Kind.CHECKPOINT],
 )
 def test_kinds_that_are_not_read_come_out_as_unknown(kind: int) -> None:
     assert taken(frame(kind, b"whatever")) == [Unknown(kind, 8)]
