@@ -38,7 +38,7 @@ from passby.protocol.entry import (
 )
 from passby.protocol.errors import RemoteError
 from passby.protocol.keys import SIGNATURE_BYTES
-from passby.protocol.limits import NOTED_MAX, RUN_MAX
+from passby.protocol.limits import NOTED_MAX, RUN_MAX, VOUCHES_READ_MAX
 from passby.protocol.packed import pack
 from passby.protocol.statements import Statement, parse_statement
 from passby.protocol.stock import LotStock, Reserve
@@ -418,7 +418,14 @@ class SqliteReader(CheckpointReader):
 
     def vouched_by(self, author: bytes) -> list[bytes]:
         """As `Reader.vouched_by`."""
-        return standing_vouches(self._vouches(author).values())
+        newest = self._of_chain(
+            "SELECT vouched, stands FROM vouches WHERE place BETWEEN ? AND ?"  # noqa: S608  # a bound
+            f" ORDER BY place DESC LIMIT {VOUCHES_READ_MAX}",
+            author,
+        )
+        given = [(vouched, bool(stands)) for vouched, stands in newest]
+        self._expect(bytes, *(vouched for vouched, _ in given))
+        return standing_vouches(reversed(given))
 
     def _vouches(self, author: bytes) -> dict[int, tuple[bytes, bool]]:
         found: dict[int, tuple[bytes, bool]] = {}

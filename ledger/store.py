@@ -222,7 +222,10 @@ class Reader(Protocol):
         """Return the ids of proposes dated at or after `since_ms`, newest first."""
 
     def vouched_by(self, author: bytes) -> list[bytes]:
-        """Return for whom the author vouches, in the order of the vouches that stand."""
+        """Return for whom the author vouches, in the order of the vouches that stand.
+
+        Of its vouches the newest VOUCHES_READ_MAX are read; what is older no longer counts.
+        """
 
     def spoken(self, author: bytes) -> dict[int, int]:
         """Return topic cell -> when the author last spoke there, Unix milliseconds; see `spoken`.

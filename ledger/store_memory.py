@@ -46,7 +46,7 @@ from passby.ledger.tree import BLOCK, Rows, chain_rows
 from passby.ledger.trust import standing_vouches
 from passby.ledger.witness import EMPTY, Held
 from passby.protocol.entry import Entry, Record, encode_record
-from passby.protocol.limits import NOTED_MAX, RUN_MAX
+from passby.protocol.limits import NOTED_MAX, RUN_MAX, VOUCHES_READ_MAX
 from passby.protocol.statements import Statement
 from passby.protocol.stock import LotStock, Reserve
 from passby.protocol.types import NOTED_TYPES, PLACED_TYPES, TRADE_TYPES, EntryType, noted_key
@@ -501,7 +501,7 @@ class MemoryStore:
     def vouched_by(self, author: bytes) -> list[bytes]:
         """As `Reader.vouched_by`."""
         given = self._vouches.get(author, {})
-        return standing_vouches(given[seq] for seq in sorted(given))
+        return standing_vouches(given[seq] for seq in sorted(given)[-VOUCHES_READ_MAX:])
 
     def spoken(self, author: bytes) -> dict[int, int]:
         """As `Reader.spoken`."""

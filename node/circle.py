@@ -17,6 +17,7 @@ from passby.ledger.frames import Places
 from passby.ledger.trust import shares
 from passby.node.chains import Chains
 from passby.protocol.entry import Record
+from passby.protocol.errors import DamagedError
 from passby.protocol.limits import SEQ_MAX, TRUST_AGAIN_S, UNVOUCHED_ENTRIES
 from passby.protocol.payloads import Vouched, encode_payload
 from passby.protocol.trade import OPEN_STATES, State, Trade
@@ -154,7 +155,11 @@ class Circle:
         while True:
             await self._bell.wait()
             self._bell = trio.Event()
-            self._reckon()
+            try:
+                self._reckon()
+            except DamagedError as error:
+                # What was reckoned before holds until the chain is mended.
+                log.warning("cannot reckon who is vouched for: %s", error)
             await trio.sleep(TRUST_AGAIN_S)
 
     def _reckon(self) -> None:

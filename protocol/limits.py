@@ -388,6 +388,9 @@ VOUCHED_ENTRIES: Final = 2**20
 """Entries taken of one who is vouched for at first hand: years of a shop's, a gigabyte or so."""
 VOUCHES_MAX: Final = 1024
 """Vouches of one author that count; their shares are slight by then."""
+VOUCHES_READ_MAX: Final = 4 * VOUCHES_MAX
+"""Vouches of one author that are read, taken back ones among them: whoever gives and takes back
+a million would have every neighbour read them all, each second."""
 UNVOUCHED_ENTRIES: Final = 64
 """Entries taken of an author nobody here vouches for: some offers, a trade or two."""
 UNVOUCHED_BYTES: Final = 64 * 1024

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from tests.ledger.authors import CELL, NOW_MS, SALT, UNTIL_MS, Author, ids, named
 
+from passby.ledger import reader_sqlite, store_memory
 from passby.ledger.chain import Head
 from passby.ledger.ingest import Batch, Check, Overlay, admit
 from passby.ledger.store import (
@@ -471,6 +472,22 @@ def test_evidence_survives_the_making_of_folds(store: Store) -> None:
     store.rebuild()
     assert store.frozen() == {ada.public: 2}
     assert len(store.evidence()) == 1
+
+
+def test_of_endless_vouches_only_the_newest_are_read(
+    pair: tuple[Store, Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, reader = pair
+    for module in (store_memory, reader_sqlite):
+        monkeypatch.setattr(module, "VOUCHES_READ_MAX", 4)
+    ada = lister("ada")
+    people = [named(f"friend {number}") for number in range(4)]
+    for person in people:
+        ada.vouch(person)
+    ada.vouch(people[3], stands=False)
+    ada.vouch(people[3])
+    take(store, ada.records)
+    assert reader.vouched_by(ada.public) == [people[2], people[3]]
 
 
 def test_vouches_are_read_in_the_order_of_those_that_stand(pair: tuple[Store, Reader]) -> None:
