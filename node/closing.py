@@ -20,7 +20,8 @@ async def close(chains: Chains, record: Record) -> Record:
     kind = entry.body.type
     if entry.author != chains.author or kind not in (EntryType.OFFER, EntryType.REQUEST):
         raise RefusedError(
-            "This is neither an offer nor a request of yours.", "`passby book --mine` lists them."
+            "This is neither an offer nor a request of yours.",
+            "`passby book --own` lists your offers.",
         )
     if kind == EntryType.OFFER:
         draft = Draft(EntryType.CLOSE, (entry.id,), move=Close(entry.seq))

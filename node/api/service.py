@@ -216,6 +216,8 @@ class Service:
         wrong = node.chains.reader.integrity()
         refusal = self._refusal()
         peers = len(node.network.peers())
+        sealed_at = node.chains.sealed.get(node.chains.author)
+        ended = None if sealed_at is None else f"sealed behind entry {sealed_at}"
 
         def check(name: str, detail: str, mend: str, *, ok: bool) -> Json:
             return {"name": name, "ok": ok, "detail": detail, "mend": "" if ok else mend}
@@ -242,9 +244,11 @@ class Service:
                 ),
                 check(
                     "own chain",
-                    refusal.message if refusal else "may be continued",
-                    refusal.hint if refusal else "",
-                    ok=refusal is None,
+                    ended or (refusal.message if refusal else "may be continued"),
+                    "Go on with another device: `passby device list` shows them."
+                    if ended
+                    else (refusal.hint if refusal else ""),
+                    ok=ended is None and refusal is None,
                 ),
                 check(
                     "peers",

@@ -83,7 +83,7 @@ def audit_command(
     """Verify again, from its bytes, what this node holds.
 
     Exit codes: 0 clean, 1 misbehaviour proven, 2 local data corrupt, 3 incomplete,
-    64 usage, 74 input or output.
+    64 usage, 74 input or output, 78 no home, or a policy that cannot be read.
     """
     given = {"author": author, "lot": lot, "trade": trade, "item": item}
     named = [(kind, text) for kind, text in given.items() if text is not None]

@@ -61,7 +61,7 @@ def doctor_command(session: Session, *, mend: bool, accept_clock: bool) -> int:
             found[check["name"]] = check
     checks = list(found.values())
     ill = [check for check in checks if not check["ok"]]
-    session.out({"ok": not ill, "checks": checks}, lambda: _lines(checks))
+    session.out({"ok": not ill, "checks": checks}, lambda: _lines(session, checks))
     return Exit.FAILED if ill else Exit.DONE
 
 
@@ -131,14 +131,14 @@ def _damage(home: Home) -> str | None:
         reader.close()
 
 
-def _lines(checks: list[Check]) -> list[str]:
+def _lines(session: Session, checks: list[Check]) -> list[str]:
     lines = []
     wide = max(len(check["name"]) for check in checks)
     for check in checks:
         mark = click.style("ok  ", fg="green") if check["ok"] else click.style("ill ", fg="red")
         lines.append(f"{mark} {clean(check['name']):<{wide}}  {clean(check['detail'])}")
         if not check["ok"] and check.get("mend"):
-            lines.append(f"     {'':<{wide}}  mend: {clean(check['mend'])}")
+            lines.append(f"     {'':<{wide}}  mend: {clean(session.addressed(check['mend']))}")
     return lines
 
 

@@ -7,12 +7,12 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from passby.node.home import Home, default_path
-from passby.protocol.errors import UsageError
+from passby.protocol.errors import LocalError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,10 @@ class Group(click.Group):
         super().format_epilog(ctx, formatter)
         _write_examples(self.examples, formatter)
         formatter.write("\nEach of them has --json.\n")
+
+
+ELSEWHERE: Final = ("init", "backup", "device add", "witness key")
+"""Commands that a hint names for another home than the one at hand."""
 
 
 class Session:
@@ -111,6 +115,16 @@ class Session:
     def line(self, command: str) -> str:
         """Return `command` as the user would type it for this home."""
         return f"passby {command}" + (f" --home {self.told}" if self.told else "")
+
+    def addressed(self, hint: str) -> str:
+        """Return a hint with this home in the commands that are meant for it."""
+        return re.sub(
+            r"`passby ([^`]+)`",
+            lambda found: (
+                found[0] if found[1].startswith(ELSEWHERE) else f"`{self.line(found[1])}`"
+            ),
+            hint,
+        )
 
     def out(self, answer: Any, lines: Callable[[], list[str]]) -> None:
         """Print `answer` as one line of JSON, or the lines for people."""
@@ -169,7 +183,11 @@ def command(name: str, *examples: str) -> Callable[[F], Command]:
             ctx: click.Context, /, home_path: Path | None, *, as_json: bool, **given: Any
         ) -> Any:
             session = Session(home_path or ctx.find_object(Path), as_json=as_json)
-            return function(session, **given)
+            try:
+                return function(session, **given)
+            except LocalError as error:
+                error.hint = session.addressed(error.hint)
+                raise
 
         made = click.command(name, cls=Command)(run)
         # What the command is about comes first in its help.

@@ -170,8 +170,9 @@ def _trips(path: Path) -> dict[str, list[list[float | int]]]:
                 fix = [float(row["lat"]), float(row["lon"]), at_ms]
                 found.setdefault(row.get("trip") or "", []).append(fix)
     except (KeyError, ValueError, TypeError, csv.Error, OSError, EOFError) as error:
+        reason = f"the column {error} is missing" if isinstance(error, KeyError) else error
         raise UsageError(
-            f"{path} is no track: {error}.",
+            f"{path} is no track: {reason}.",
             "A track is CSV with the columns lat, lon and time (2026-11-22T17:40:00+01:00).",
         ) from error
     return found

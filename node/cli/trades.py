@@ -123,7 +123,7 @@ def handover_command(
     if code is None and code_file is not None:
         code = code_file.read(CODE_FILE_MAX)
     if code is None:
-        code = session.ask("The receiver's four words", '--code "four words of theirs"')
+        code = session.ask("The receiver's code of four words", '--code "four words of theirs"')
     body: dict[str, Any] = {"code": " ".join(code.lower().split())}
     if amount is not None:
         body["amount"] = _of_leg(session, trade, amount, measure)
@@ -137,7 +137,7 @@ def return_command(session: Session, *, trade: str, code: str | None) -> None:
     """Give goods back that nobody took. The giver's four words prove that you met."""
     trade = session.identity(trade)
     if code is None:
-        code = session.ask("The giver's four words", '--code "four words of theirs"')
+        code = session.ask("The giver's code of four words", '--code "four words of theirs"')
     _take(session, trade, "return", {"code": " ".join(code.lower().split())})
 
 

@@ -155,7 +155,7 @@ def _read(path: Path, *, missing: bool) -> Policy:
         if missing:
             return NO_POLICY
         raise ConfigError(
-            f"There is no {path}.", "Without it your trades need nobody's cosignature."
+            f"There is no {path}.", "`passby policy show` tells where to write yours, and how."
         ) from None
 
 

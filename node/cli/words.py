@@ -46,6 +46,7 @@ def _read(session: Session, words_file: Path | None) -> str:
             return sys.stdin.read()
         return words_file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise LocalError(
-            f"{words_file} cannot be read: {error}.", "Give the file of your words.", Exit.IO
+            f"{words_file} cannot be read: {reason}.", "Give the file of your words.", Exit.IO
         ) from error

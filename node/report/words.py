@@ -114,7 +114,7 @@ def counted(report: Report) -> list[str]:
         "trusted through witnesses": report.trusted,
         "resting on their author's word alone": report.on_word,
         "erased": report.erased,
-        "without a payload that never came": report.unsent,
+        "whose payload never came": report.unsent,
         "missing": report.missing,
         "unverified": report.unverified,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import click
 import pytest
 
 from passby.node.cli import COMMANDS, Commands, passby, run
-from passby.node.cli.frame import Command, Group
+from passby.node.cli.frame import Command, Group, Session
 
 DOCS = Path(__file__).parents[2] / "docs" / "COMMANDS.md"
 WANTED = (
@@ -110,3 +111,39 @@ def test_status_imports_nothing_that_takes_long() -> None:
     heavy = {"h3", "libp2p", "msgpack", "msgspec", "nacl", "numpy", "rich", "sqlite3", "trio"}
     assert not heavy & set(done.stdout.splitlines())
     assert "no passby home" in done.stderr
+
+
+SOURCES = Path(__file__).parents[2] / "src" / "passby" / "node"
+HINTED = sorted(
+    {
+        found
+        for path in SOURCES.rglob("*.py")
+        for found in re.findall(r"`passby ([a-z][^`{}]*)`", path.read_text(encoding="utf-8"))
+    }
+)
+
+
+@pytest.mark.parametrize("hinted", HINTED)
+def test_every_command_that_a_text_names_exists_with_its_options(hinted: str) -> None:
+    known = dict(EVERY)
+    name, *words = shlex.split(hinted)
+    if f"{name} {words[0] if words else ''}" in known:
+        name = f"{name} {words[0]}"
+    flags = {flag for parameter in known[name].params for flag in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= flags
+
+
+def test_a_hint_names_the_home_of_the_call_and_not_that_of_another(tmp_path: Path) -> None:
+    session = Session(tmp_path, as_json=False)
+    told = session.addressed("`passby book` here, `passby device add KEY` there.")
+    assert told == f"`passby book --home {tmp_path}` here, `passby device add KEY` there."
+    assert Session(None, as_json=False).addressed("`passby book`") == "`passby book`"
+
+
+def test_a_track_without_times_is_refused_by_the_name_of_its_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    track = tmp_path / "track.csv"
+    track.write_text("lat,lon\n52.3,4.8\n", encoding="utf-8")
+    assert run(["commute", "--learn", str(track)]) == 2
+    assert "the column 'time' is missing" in capsys.readouterr().err
