@@ -630,7 +630,8 @@ class Service:
         """Forget what an entry says, for good.
 
         Raises:
-            RefusedError: it says nothing, or belongs to a trade that is not over.
+            RefusedError: it says nothing, belongs to a trade that is not over, or shows whose
+                this device is.
             LocalError: the disk is failing.
         """
         node = self._node
@@ -638,6 +639,11 @@ class Service:
         body = record.entry.body
         if body.payload_hash is None:
             raise RefusedError("This entry says nothing that could be erased.")
+        if body.type == EntryType.GENESIS and body.author == node.chains.author:
+            raise RefusedError(
+                "This is what shows whose this device is.",
+                "Without it you could never seal the device, should you lose it.",
+            )
         trade = record.entry.id if body.type == EntryType.PROPOSE else next(iter(body.refs), None)
         if any(trade == one.id for one in node.desk.open_trades()):
             raise RefusedError(

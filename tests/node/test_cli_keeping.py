@@ -30,6 +30,8 @@ def test_a_text_is_erased_for_good_and_a_damaged_ledger_is_mended(
         assert len(anna.says(capsys, "book", "--own")) > 0
 
         assert "--yes" in anna.refuses(capsys, 2, "erase", lot)
+        genesis = anna.says(capsys, "ledger", "log")[-1]["id"]
+        assert "whose this device is" in anna.refuses(capsys, 4, "erase", genesis, "--yes")
         answer = anna.says(capsys, "erase", lot, "--yes")
         assert answer == {"id": lot, "erased": True, "own": True}
         shown: Any = anna.says(capsys, "ledger", "show", lot)
