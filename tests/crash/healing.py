@@ -137,6 +137,11 @@ def contents(reader: Reader) -> dict[bytes, Any]:
     return found
 
 
+def but_erasures(held: dict[bytes, Any]) -> dict[bytes, Any]:
+    """Return what `contents` does without what had been erased, which no neighbour can tell."""
+    return {author: said[:-1] for author, said in held.items()}
+
+
 def _runs(reader: Reader, author: bytes) -> Iterator[list[Any]]:
     seq = 1
     while run := reader.run(author, seq, 2**32 - 1, 2**30):
